@@ -64,6 +64,19 @@ as_postgres() {
 # give_to_postgres PATH...: makes files the property of the user who runs servers.
 give_to_postgres() { ! is_root || chown -R postgres:postgres "$@"; }
 
+# apt_install PACKAGE...: installs what is missing of these; does nothing, quickly, if nothing is.
+apt_install() {
+    local p missing=()
+    for p in "$@"; do
+        [ "$(dpkg-query -W -f='${db:Status-Status}' "$p" 2>&1)" = installed ] || missing+=("$p")
+    done
+    [ ${#missing[@]} != 0 ] || return 0
+    say "installing: ${missing[*]}"
+    run_root apt-get -q update >&2
+    run_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -q -y install --no-install-recommends --no-upgrade "${missing[@]}" >&2
+}
+
 # --- what to undo at the end ---------------------------------------------------------------------
 
 SEALED_AT_EXIT=()
@@ -99,15 +112,21 @@ _sealed_remove() {
 
 # --- which PostgreSQL ----------------------------------------------------------------------------
 
-# pg_config_path: prints the pg_config in use: PG_CONFIG if set, Debian's for PG, or our own build's.
+# pg_config_path: prints the pg_config in use: PG_CONFIG if set, Debian's for PG, or our own build's
+# (the one with assertions if CASSERT=1).
 pg_config_path() {
     local c
     if [ -n "${PG_CONFIG:-}" ]; then command -v "$PG_CONFIG" || die "PG_CONFIG=$PG_CONFIG: not found"; return; fi
+    if [ "${CASSERT:-0}" = 1 ]; then
+        c=$SEALED_CACHE/pg$PG-cassert/bin/pg_config
+        if [ -x "$c" ]; then echo "$c"; return; fi
+        die "no PostgreSQL $PG with assertions here: run 'CASSERT=1 scripts/pg-source $PG'"
+    fi
     for c in "/usr/lib/postgresql/$PG/bin/pg_config" "$SEALED_CACHE/pg$PG/bin/pg_config"; do
         # Debian's client package may bring the first without the server's headers.
         if [ -x "$c" ] && [ -d "$("$c" --includedir-server)" ]; then echo "$c"; return; fi
     done
-    die "no PostgreSQL $PG here: run 'scripts/setup' (15) or 'scripts/pg-source $PG' (16 and newer)"
+    die "no PostgreSQL $PG here: run 'scripts/setup' (15) or 'scripts/pg-source $PG' (17, 18)"
 }
 
 # use_pg: sets and exports PG_CONFIG, PG (from it), PG_BINDIR, PG_PKGLIBDIR, PG_SHAREDIR; PATH begins with
@@ -122,11 +141,18 @@ use_pg() {
     case $PG in 15 | 16 | 17 | 18) ;; *) die "PostgreSQL $PG is not supported (15 to 18 are): $PG_CONFIG" ;; esac
 }
 
-# use_cargo: puts a cargo into PATH: the caller's, or the copy that scripts/setup made of root's.
+# need_pg: use_pg, building PostgreSQL from source first where that is the only way to have it.
+need_pg() {
+    [ -n "${PG_CONFIG:-}" ] || (pg_config_path) >/dev/null 2>&1 || "$SEALED_ROOT/scripts/pg-source" "$PG" >/dev/null
+    use_pg
+}
+
+# use_cargo: puts a cargo into PATH: what scripts/setup brought if it had to, else the caller's.
 use_cargo() {
     local d
+    if [ -x "$SEALED_CACHE/rust/bin/cargo" ]; then export PATH="$SEALED_CACHE/rust/bin:$PATH"; return; fi
     command -v cargo >/dev/null && return
-    for d in "${CARGO_HOME:-$HOME/.cargo}/bin" "$SEALED_CACHE/rust/bin" /usr/local/cargo/bin; do
+    for d in "${CARGO_HOME:-$HOME/.cargo}/bin" /usr/local/cargo/bin; do
         if [ -x "$d/cargo" ]; then export PATH="$d:$PATH"; return; fi
     done
     die "no cargo here: run scripts/setup"

@@ -1,0 +1,57 @@
+# pg_sealed. `make` alone lists the targets. Variables: PG=15|17|18 (default 15; newer ones are built from
+# Debian's source packages first), PG_CONFIG=/path/to/pg_config (takes PG's place), DESTDIR, CASSERT=1.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup build install uninstall check unit test installcheck prove_installcheck fuzz demo bench soak pg-source image clean
+
+help: ## this list
+	@sed -nE 's/^([a-z_-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
+
+setup: ## install what apt, cargo and pip must bring; quick when all is there
+	@scripts/setup
+
+build: ## compile the library for PG (or PG_CONFIG) into target/pgNN
+	@scripts/build
+
+install: ## build, then copy the library, control and SQL files into PostgreSQL
+	@scripts/install
+
+uninstall: ## remove what install copied
+	@scripts/install --remove
+
+check: setup ## formatting, clippy, layer rules, licences and bans of dependencies, shell scripts
+	@scripts/check
+
+unit: setup ## tests of the pure crates; no server
+	@scripts/test unit
+
+test: setup ## everything that proves it: unit, regress, isolation, TAP, fuzz (short)
+	@scripts/test
+
+installcheck: install ## regression and isolation tests in throw-away clusters
+	@pg_test/run regress isolation
+
+prove_installcheck: install ## TAP tests: crash, replica, dump, plaintext search
+	@pg_test/run tap
+
+fuzz: setup ## fuzz targets, SECS=30 each (T=name for one)
+	@fuzz/run
+
+demo: setup install ## seal a real data set, query it, rotate keys, search the raw files
+	@demo/run
+
+bench: setup install ## heap against sealed_heap, interleaved; writes docs/performance.md
+	@benches/run
+
+soak: setup install ## kill -9 under load, SECS=600
+	@pg_test/soak
+
+pg-source: ## build PostgreSQL PG=17|18 from Debian's source package, outside the tree
+	@scripts/pg-source $(PG)
+
+image: ## container image on the official postgres image
+	docker build -f docker/Dockerfile -t pg_sealed .
+
+clean: ## remove build output
+	rm -rf target fuzz/target
