@@ -1,0 +1,268 @@
+//! Sealing and opening of rows and TOAST chunks.
+//!
+//! Both are XAES-256-GCM under a key of their own, with the nonce of [`crate::nonce`]. The sealed
+//! form is `header 22 | tag 16 | ciphertext`; the ciphertext is as long as the plaintext.
+
+use core::fmt;
+
+use aes_gcm::AeadInOut;
+use aes_gcm::aead::inout::InOutBuf;
+use zeroize::Zeroizing;
+
+use crate::nonce::Nonce;
+use crate::xaes::{Prefix, SubkeyCache, Xaes};
+use crate::{Dek, Error, Id, LayoutId, kdf};
+
+/// Length of the header: format and layout 4, salt 8, rnd 6, counter 4.
+pub const HEADER_LEN: usize = 22;
+/// Length of the tag.
+pub const TAG_LEN: usize = 16;
+/// What sealing adds.
+pub const OVERHEAD: usize = HEADER_LEN + TAG_LEN;
+/// Plaintext of a full TOAST chunk: `TOAST_MAX_CHUNK_SIZE` of an 8-KiB server less [`OVERHEAD`].
+pub const CHUNK_PLAIN: usize = 1996 - OVERHEAD;
+
+/// The format this code writes, and the only one it reads.
+const FORMAT: u32 = 1;
+
+/// The keys of one layout: one for rows and one for TOAST chunks, derived from the data key, with
+/// the constant part of the associated data. Wiped on drop.
+pub struct LayoutKey(Box<Inner>);
+
+struct Inner {
+    layout: LayoutId,
+    /// Format and layout id: the first four bytes of every sealed payload.
+    head: u32,
+    row: Xaes,
+    row_aad: [u8; AAD_LEN],
+    chunk: Xaes,
+    chunk_aad: [u8; AAD_LEN],
+}
+
+/// Label 8, format 1, purpose 1, table 16, group 2, layout 4.
+const AAD_LEN: usize = 32;
+const AAD_LABEL: &[u8; 8] = b"pgsealed";
+
+/// Which chunk of which value this is. Authenticated, not stored in the payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkId {
+    /// The TOAST value (`chunk_id`, `va_valueid`).
+    pub value_id: u32,
+    /// Number of the chunk within it (`chunk_seq`).
+    pub seq: u32,
+    /// Length of the whole value as stored, all chunks together, in plaintext.
+    pub total: u32,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Row = 1,
+    Chunk = 2,
+}
+
+impl LayoutKey {
+    /// Derives the keys of a layout of `table`.
+    pub fn derive(dek: &Dek, table: &Id, layout: LayoutId) -> Self {
+        let xaes = |label: &[u8]| {
+            let mut key = Zeroizing::new([0; 32]);
+            let info = [label, &table.0[..], &layout.get().to_be_bytes()];
+            kdf::expand(dek.expose(), &info, &mut key[..]);
+            Xaes::new(&key)
+        };
+        Self(Box::new(Inner {
+            layout,
+            head: FORMAT << 28 | layout.get(),
+            row: xaes(b"row v1"),
+            row_aad: aad(What::Row, table, layout),
+            chunk: xaes(b"chunk v1"),
+            chunk_aad: aad(What::Chunk, table, layout),
+        }))
+    }
+
+    /// The layout these keys belong to.
+    #[inline]
+    pub fn layout(&self) -> LayoutId {
+        self.0.layout
+    }
+}
+
+impl fmt::Debug for LayoutKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LayoutKey").field("layout", &self.0.layout).finish_non_exhaustive()
+    }
+}
+
+/// The layout a sealed payload names in its header. Nothing is verified by this.
+#[inline]
+pub fn sealed_layout(payload: &[u8]) -> Result<LayoutId, Error> {
+    if payload.len() < OVERHEAD {
+        return Err(Error::WrongLength);
+    }
+    let Some((head, _)) = payload.split_first_chunk() else { return Err(Error::WrongLength) };
+    let head = u32::from_be_bytes(*head);
+    if head >> 28 != FORMAT {
+        return Err(Error::UnknownFormat);
+    }
+    LayoutId::new(head & LayoutId::MAX).map_err(|_| Error::Damaged)
+}
+
+/// Seals a row in place. `payload` is [`OVERHEAD`] bytes of room, whatever they hold, followed by
+/// the body.
+#[inline]
+pub fn seal_row(
+    key: &LayoutKey,
+    cache: &mut SubkeyCache,
+    nonce: Nonce,
+    payload: &mut [u8],
+) -> Result<(), Error> {
+    seal(&key.0.row, key.0.head, &key.0.row_aad, cache, nonce, payload)
+}
+
+/// Opens a row into `body`, which is [`OVERHEAD`] shorter than `payload`. On error `body` is all
+/// zero.
+#[inline]
+pub fn open_row(
+    key: &LayoutKey,
+    cache: &mut SubkeyCache,
+    payload: &[u8],
+    body: &mut [u8],
+) -> Result<(), Error> {
+    open(&key.0.row, key.0.head, &key.0.row_aad, cache, payload, body)
+}
+
+/// Seals a chunk in place, as [`seal_row`] does a row.
+#[inline]
+pub fn seal_chunk(
+    key: &LayoutKey,
+    cache: &mut SubkeyCache,
+    nonce: Nonce,
+    id: &ChunkId,
+    payload: &mut [u8],
+) -> Result<(), Error> {
+    let aad = chunk_aad(&key.0.chunk_aad, id);
+    seal(&key.0.chunk, key.0.head, &aad, cache, nonce, payload)
+}
+
+/// Opens a chunk into `plain`, as [`open_row`] does a row. A chunk opens only as the one it was
+/// sealed as.
+#[inline]
+pub fn open_chunk(
+    key: &LayoutKey,
+    cache: &mut SubkeyCache,
+    id: &ChunkId,
+    payload: &[u8],
+    plain: &mut [u8],
+) -> Result<(), Error> {
+    let aad = chunk_aad(&key.0.chunk_aad, id);
+    open(&key.0.chunk, key.0.head, &aad, cache, payload, plain)
+}
+
+#[inline]
+fn seal(
+    xaes: &Xaes,
+    head: u32,
+    aad: &[u8],
+    cache: &mut SubkeyCache,
+    nonce: Nonce,
+    payload: &mut [u8],
+) -> Result<(), Error> {
+    let Some((header, rest)) = payload.split_first_chunk_mut::<HEADER_LEN>() else {
+        return Err(Error::WrongLength);
+    };
+    let Some((tag, body)) = rest.split_first_chunk_mut::<TAG_LEN>() else {
+        return Err(Error::WrongLength);
+    };
+    header[..4].copy_from_slice(&head.to_be_bytes());
+    header[4..12].copy_from_slice(&nonce.salt);
+    header[12..18].copy_from_slice(&nonce.rnd);
+    header[18..].copy_from_slice(&nonce.counter.to_be_bytes());
+    let subkey = cache.subkey(xaes, Prefix { head, salt: nonce.salt });
+    let made = subkey
+        .encrypt_inout_detached(&iv(header).into(), aad, body.into())
+        .map_err(|_| Error::WrongLength)?;
+    tag.copy_from_slice(&made);
+    Ok(())
+}
+
+#[inline]
+fn open(
+    xaes: &Xaes,
+    head: u32,
+    aad: &[u8],
+    cache: &mut SubkeyCache,
+    payload: &[u8],
+    out: &mut [u8],
+) -> Result<(), Error> {
+    let opened = try_open(xaes, head, aad, cache, payload, out);
+    if opened.is_err() {
+        out.fill(0);
+    }
+    opened
+}
+
+#[inline]
+fn try_open(
+    xaes: &Xaes,
+    head: u32,
+    aad: &[u8],
+    cache: &mut SubkeyCache,
+    payload: &[u8],
+    out: &mut [u8],
+) -> Result<(), Error> {
+    let Some((header, rest)) = payload.split_first_chunk::<HEADER_LEN>() else {
+        return Err(Error::WrongLength);
+    };
+    let Some((tag, sealed)) = rest.split_first_chunk::<TAG_LEN>() else {
+        return Err(Error::WrongLength);
+    };
+    let [h0, h1, h2, h3, s0, s1, s2, s3, s4, s5, s6, s7, ..] = *header;
+    if [h0, h1, h2, h3] != head.to_be_bytes() {
+        return Err(other_layout(payload));
+    }
+    let buffer = InOutBuf::new(sealed, out).map_err(|_| Error::WrongLength)?;
+    let salt = [s0, s1, s2, s3, s4, s5, s6, s7];
+    // GCM checks the tag before it writes a byte of plaintext.
+    cache
+        .subkey(xaes, Prefix { head, salt })
+        .decrypt_inout_detached(&iv(header).into(), aad, buffer, tag.into())
+        .map_err(|_| Error::Damaged)
+}
+
+#[cold]
+fn other_layout(payload: &[u8]) -> Error {
+    match sealed_layout(payload) {
+        Ok(_) => Error::WrongLayout,
+        Err(e) => e,
+    }
+}
+
+/// The last 12 bytes of the XAES nonce: rnd 6, two zero bytes, counter 4.
+#[inline]
+fn iv(header: &[u8; HEADER_LEN]) -> [u8; 12] {
+    let [.., r0, r1, r2, r3, r4, r5, c0, c1, c2, c3] = *header;
+    [r0, r1, r2, r3, r4, r5, 0, 0, c0, c1, c2, c3]
+}
+
+fn aad(what: What, table: &Id, layout: LayoutId) -> [u8; AAD_LEN] {
+    let mut aad = [0; AAD_LEN];
+    aad[..8].copy_from_slice(AAD_LABEL);
+    aad[8] = FORMAT as u8;
+    aad[9] = what as u8;
+    aad[10..26].copy_from_slice(&table.0);
+    // aad[26..28]: the column group, 0 as long as a layout has one.
+    aad[28..].copy_from_slice(&layout.get().to_be_bytes());
+    aad
+}
+
+#[inline]
+fn chunk_aad(constant: &[u8; AAD_LEN], id: &ChunkId) -> [u8; AAD_LEN + 12] {
+    let mut aad = [0; AAD_LEN + 12];
+    aad[..AAD_LEN].copy_from_slice(constant);
+    aad[AAD_LEN..AAD_LEN + 4].copy_from_slice(&id.value_id.to_be_bytes());
+    aad[AAD_LEN + 4..AAD_LEN + 8].copy_from_slice(&id.seq.to_be_bytes());
+    aad[AAD_LEN + 8..].copy_from_slice(&id.total.to_be_bytes());
+    aad
+}
+
+#[cfg(test)]
+mod tests;
