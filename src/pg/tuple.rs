@@ -1,0 +1,166 @@
+//! Heap tuples as bytes: what `htup_details.h` has as macros, for sealed and opened rows.
+
+use pgrx::pg_sys;
+
+/// Bytes of `HeapTupleHeaderData` before its null bitmap (`SizeofHeapTupleHeader`).
+pub const HEADER: usize = 23;
+/// `t_hoff` of every sealed row: a header without a null bitmap, MAXALIGNed.
+pub const SEALED_HOFF: usize = 24;
+/// What `HeapTupleData` itself takes in front of a tuple palloc'd with it (`HEAPTUPLESIZE`).
+pub const HEAPTUPLESIZE: usize = maxalign(size_of::<pg_sys::HeapTupleData>());
+/// Bits of `t_infomask` that describe the body and so belong inside the seal.
+pub const BODY_BITS: u16 =
+    (pg_sys::HEAP_HASNULL | pg_sys::HEAP_HASVARWIDTH | pg_sys::HEAP_HASEXTERNAL) as u16;
+/// Bits of `t_infomask2` that hold the number of attributes.
+pub const NATTS_MASK: u16 = pg_sys::HEAP_NATTS_MASK as u16;
+
+const _: () =
+    assert!(pg_sys::BLCKSZ == 8192, "the TOAST chunk of format v1 is cut for 8 KiB pages");
+const _: () = assert!(pg_sys::MAXIMUM_ALIGNOF == 8);
+
+/// Rounds up to 8 bytes (`MAXALIGN`).
+pub const fn maxalign(n: usize) -> usize {
+    (n + 7) & !7
+}
+
+/// Bytes of the null bitmap of a row of `natts` columns (`BITMAPLEN`).
+pub const fn bitmap_len(natts: usize) -> usize {
+    natts.div_ceil(8)
+}
+
+/// The first 23 bytes of a tuple, as the table AM reads and writes them.
+///
+/// `HeapTupleHeaderData` itself cannot be copied by value: its tail is an incomplete array.
+#[inline]
+pub unsafe fn header<'a>(t: pg_sys::HeapTuple) -> &'a mut pg_sys::HeapTupleHeaderData {
+    // SAFETY: the caller passes a tuple whose t_data is valid; PostgreSQL never hands out a null
+    // one, and the reference does not outlive the callback.
+    unsafe { &mut *(*t).t_data }
+}
+
+/// Whether the row has a value stored outside (`HeapTupleHasExternal`).
+pub unsafe fn has_external(t: pg_sys::HeapTuple) -> bool {
+    // SAFETY: as for `header`.
+    unsafe { header(t).t_infomask & pg_sys::HEAP_HASEXTERNAL as u16 != 0 }
+}
+
+/// Whether heap_update() made the new version heap-only (`HeapTupleIsHeapOnly`).
+pub unsafe fn is_heap_only(t: pg_sys::HeapTuple) -> bool {
+    // SAFETY: as for `header`.
+    unsafe { header(t).t_infomask2 & pg_sys::HEAP_ONLY_TUPLE as u16 != 0 }
+}
+
+/// Stamps a speculative token into `t_ctid` (`HeapTupleHeaderSetSpeculativeToken`).
+pub unsafe fn set_speculative_token(t: pg_sys::HeapTuple, token: u32) {
+    /// `SpecTokenOffsetNumber` of `storage/off.h`.
+    const SPEC_TOKEN_OFFSET: u16 = 0xfffe;
+    // SAFETY: as for `header`.
+    unsafe {
+        header(t).t_ctid = pg_sys::ItemPointerData {
+            ip_blkid: pg_sys::BlockIdData { bi_hi: (token >> 16) as u16, bi_lo: token as u16 },
+            ip_posid: SPEC_TOKEN_OFFSET,
+        };
+    }
+}
+
+/// The column at `index`, from 0 (`TupleDescAttr`).
+pub unsafe fn attribute(
+    desc: pg_sys::TupleDesc,
+    index: usize,
+) -> *const pg_sys::FormData_pg_attribute {
+    // SAFETY: the caller stays below natts.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        let first = (*desc).attrs.as_ptr();
+        // 18 puts the full entries behind the compact ones (`TupleDescAttrAddress`).
+        #[cfg(feature = "pg18")]
+        let first = (*desc)
+            .compact_attrs
+            .as_ptr()
+            .add((*desc).natts as usize)
+            .cast::<pg_sys::FormData_pg_attribute>();
+        first.add(index)
+    }
+}
+
+/// The block of a TID.
+pub fn block(tid: &pg_sys::ItemPointerData) -> u32 {
+    u32::from(tid.ip_blkid.bi_hi) << 16 | u32::from(tid.ip_blkid.bi_lo)
+}
+
+/// Block and offset of a TID, which sort like it.
+pub fn tid(tid: &pg_sys::ItemPointerData) -> (u32, u16) {
+    (block(tid), tid.ip_posid)
+}
+
+/// A TID as PostgreSQL prints it.
+pub fn display(tid: &pg_sys::ItemPointerData) -> String {
+    format!("({},{})", block(tid), tid.ip_posid)
+}
+
+/// Kinds of varlena (`varatt.h`), for little-endian machines.
+pub mod varlena {
+    use super::*;
+    #[cfg(target_endian = "big")]
+    compile_error!("varlena headers are read as on little-endian machines");
+
+    const VARTAG_ONDISK: u8 = 18;
+    /// Bytes of an on-disk pointer with its header (`TOAST_POINTER_SIZE`).
+    pub const TOAST_POINTER_SIZE: usize = 18;
+    /// Bytes of a full header.
+    pub const VARHDRSZ: usize = 4;
+
+    /// Whether the value is a pointer of some kind (`VARATT_IS_EXTERNAL`).
+    pub unsafe fn is_external(p: *const u8) -> bool {
+        // SAFETY: `p` points at a varlena, whose first byte is always there.
+        unsafe { *p == 0x01 }
+    }
+    /// Whether the value lives in a TOAST table (`VARATT_IS_EXTERNAL_ONDISK`).
+    pub unsafe fn is_ondisk(p: *const u8) -> bool {
+        // SAFETY: an external varlena has its tag in the second byte.
+        unsafe { is_external(p) && *p.add(1) == VARTAG_ONDISK }
+    }
+    /// Whether the value has a one-byte header (`VARATT_IS_SHORT`, not external).
+    pub unsafe fn is_short(p: *const u8) -> bool {
+        // SAFETY: as for `is_external`.
+        unsafe { *p & 1 == 1 && *p != 1 }
+    }
+    /// Whether the value is compressed inline (`VARATT_IS_COMPRESSED`).
+    pub unsafe fn is_compressed(p: *const u8) -> bool {
+        // SAFETY: as for `is_external`.
+        unsafe { *p & 3 == 2 }
+    }
+    /// Size with header of a short value.
+    pub unsafe fn size_short(p: *const u8) -> usize {
+        // SAFETY: as for `is_external`.
+        unsafe { (*p >> 1) as usize }
+    }
+    /// Size with header of a value with a four-byte header.
+    pub unsafe fn size(p: *const u8) -> usize {
+        // SAFETY: a value that is neither short nor external has four header bytes.
+        unsafe { (p.cast::<u32>().read_unaligned() >> 2) as usize }
+    }
+    /// Writes a four-byte header for `len` bytes, the header included (`SET_VARSIZE`).
+    pub unsafe fn set_size(p: *mut u8, len: usize) {
+        // SAFETY: the caller owns at least four bytes at `p`.
+        unsafe { p.cast::<u32>().write_unaligned((len as u32) << 2) }
+    }
+    /// The pointer inside an on-disk value (`VARATT_EXTERNAL_GET_POINTER`).
+    pub unsafe fn pointer(p: *const u8) -> pg_sys::varatt_external {
+        // SAFETY: the caller checked `is_ondisk`; the payload follows two header bytes, unaligned.
+        unsafe { p.add(2).cast::<pg_sys::varatt_external>().read_unaligned() }
+    }
+    /// Writes an on-disk value.
+    pub unsafe fn write_pointer(p: *mut u8, to: pg_sys::varatt_external) {
+        // SAFETY: the caller owns TOAST_POINTER_SIZE bytes at `p`.
+        unsafe {
+            *p = 0x01;
+            *p.add(1) = VARTAG_ONDISK;
+            p.add(2).cast::<pg_sys::varatt_external>().write_unaligned(to);
+        }
+    }
+    /// Stored bytes of an on-disk value (`VARATT_EXTERNAL_GET_EXTSIZE`).
+    pub fn extsize(to: &pg_sys::varatt_external) -> u32 {
+        to.va_extinfo & 0x3fff_ffff
+    }
+}

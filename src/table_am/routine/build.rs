@@ -1,0 +1,423 @@
+//! Callbacks that build and validate indexes.
+//!
+//! heap's own build does the scan (HOT chains, visibility, parallel workers), over the shadow and
+//! with an IndexInfo whose one "expression" hands out the raw tuple. Our callback opens that row and
+//! evaluates the real predicate and expressions.
+
+use std::ffi::c_void;
+
+use pgrx::{pg_guard, pg_sys};
+
+use super::slot;
+use super::{is_toast, owner};
+use crate::error::Error;
+use crate::pg::shadow::{self, heap};
+use crate::pg::{relation, tuple};
+
+/// What opens rows and computes index values from them.
+struct RowReader {
+    info: *mut pg_sys::IndexInfo,
+    owner: pg_sys::Oid,
+    estate: *mut pg_sys::EState,
+    econtext: *mut pg_sys::ExprContext,
+    slot: *mut pg_sys::TupleTableSlot,
+    predicate: *mut pg_sys::ExprState,
+}
+
+/// Index columns of one row.
+struct IndexRow {
+    values: [pg_sys::Datum; pg_sys::INDEX_MAX_KEYS as usize],
+    isnull: [bool; pg_sys::INDEX_MAX_KEYS as usize],
+}
+
+impl RowReader {
+    unsafe fn new(rel: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> Self {
+        // SAFETY: executor state in the current context; freed by `free` or with the context.
+        unsafe {
+            let estate = pg_sys::CreateExecutorState();
+            let econtext = pg_sys::MakePerTupleExprContext(estate);
+            let slot =
+                pg_sys::MakeSingleTupleTableSlot((*rel).rd_att, &raw const pg_sys::TTSOpsHeapTuple);
+            (*econtext).ecxt_scantuple = slot;
+            let predicate = pg_sys::ExecPrepareQual((*info).ii_Predicate, estate);
+            RowReader { info, owner: owner(rel), estate, econtext, slot, predicate }
+        }
+    }
+
+    /// The index columns of a raw row, or None if the predicate leaves it out.
+    unsafe fn read(&mut self, raw: pg_sys::HeapTuple) -> Option<IndexRow> {
+        // SAFETY: `raw` is a pinned tuple of the table; what is palloc'd here lives in the per-tuple
+        // context until the next row.
+        unsafe {
+            pg_sys::MemoryContextReset((*self.econtext).ecxt_per_tuple_memory);
+            let old = pg_sys::MemoryContextSwitchTo((*self.econtext).ecxt_per_tuple_memory);
+            let row = slot::open_copy(raw, self.owner);
+            pg_sys::ExecStoreHeapTuple(row, self.slot, false);
+            let wanted = self.holds();
+            let result = wanted.then(|| {
+                let mut row = IndexRow {
+                    values: [pg_sys::Datum::null(); pg_sys::INDEX_MAX_KEYS as usize],
+                    isnull: [false; pg_sys::INDEX_MAX_KEYS as usize],
+                };
+                pg_sys::FormIndexDatum(
+                    self.info,
+                    self.slot,
+                    self.estate,
+                    row.values.as_mut_ptr(),
+                    row.isnull.as_mut_ptr(),
+                );
+                row
+            });
+            pg_sys::MemoryContextSwitchTo(old);
+            result
+        }
+    }
+
+    /// Whether the row in the slot satisfies the predicate (`ExecQual`).
+    unsafe fn holds(&self) -> bool {
+        // SAFETY: ExecPrepareQual() made the state; a qual never returns NULL.
+        unsafe {
+            let (state, econtext) = (self.predicate, self.econtext);
+            if state.is_null() {
+                return true;
+            }
+            let eval = (*state).evalfunc.unwrap_unchecked();
+            let mut isnull = false;
+            let null_at = &raw mut isnull;
+            let value = pg_sys::ffi::pg_guard_ffi_boundary(|| eval(state, econtext, null_at));
+            value.value() & 0xff != 0
+        }
+    }
+
+    unsafe fn free(self) {
+        // SAFETY: made by `new`. The states FormIndexDatum() cached belong to our EState.
+        unsafe {
+            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+            pg_sys::FreeExecutorState(self.estate);
+            (*self.info).ii_ExpressionsState = std::ptr::null_mut();
+            (*self.info).ii_PredicateState = std::ptr::null_mut();
+        }
+    }
+}
+
+/// State of our build callback.
+struct Build {
+    rows: RowReader,
+    callback: pg_sys::IndexBuildCallback,
+    state: *mut c_void,
+}
+
+/// The pseudo-expression: returns the raw tuple in heap's scan slot.
+unsafe extern "C-unwind" fn raw_tuple(
+    _expr: *mut pg_sys::ExprState,
+    econtext: *mut pg_sys::ExprContext,
+    isnull: *mut bool,
+) -> pg_sys::Datum {
+    // SAFETY: heapam_index_build_range_scan() evaluates it on its own buffer slot, filled.
+    unsafe {
+        *isnull = false;
+        let slot = (*econtext).ecxt_scantuple.cast::<pg_sys::BufferHeapTupleTableSlot>();
+        pg_sys::Datum::from((*slot).base.tuple)
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn build_callback(
+    index: pg_sys::Relation,
+    tid: pg_sys::ItemPointer,
+    values: *mut pg_sys::Datum,
+    _isnull: *mut bool,
+    alive: bool,
+    state: *mut c_void,
+) {
+    // SAFETY: `state` is the Build of the running scan; the page is pinned and unlocked.
+    unsafe {
+        let build = &mut *state.cast::<Build>();
+        if let Some(mut row) = build.rows.read((*values).cast_mut_ptr())
+            && let Some(callback) = build.callback
+        {
+            let (values, isnull, state) =
+                (row.values.as_mut_ptr(), row.isnull.as_mut_ptr(), build.state);
+            pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                callback(index, tid, values, isnull, alive, state)
+            });
+        }
+    }
+}
+
+#[pg_guard]
+#[allow(clippy::too_many_arguments)]
+pub unsafe extern "C-unwind" fn index_build_range_scan(
+    rel: pg_sys::Relation,
+    index: pg_sys::Relation,
+    info: *mut pg_sys::IndexInfo,
+    allow_sync: bool,
+    anyvisible: bool,
+    progress: bool,
+    start: pg_sys::BlockNumber,
+    blocks: pg_sys::BlockNumber,
+    callback: pg_sys::IndexBuildCallback,
+    state: *mut c_void,
+    scan: pg_sys::TableScanDesc,
+) -> f64 {
+    // SAFETY: arguments of core's; heap's callback is a C function pointer, called guarded with
+    // plain values.
+    unsafe {
+        let heap_build = heap().index_build_range_scan.unwrap_unchecked();
+        if is_toast(rel) {
+            let shadow = shadow::of_toast(rel);
+            return pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                heap_build(
+                    shadow, index, info, allow_sync, anyvisible, progress, start, blocks, callback,
+                    state, scan,
+                )
+            });
+        }
+        // A parallel worker builds what its leader was allowed to.
+        if scan.is_null()
+            && let Err(e) = crate::policy::check_index_policy(rel, index)
+        {
+            e.report();
+        }
+        let mut copy = *info;
+        let opened = one_raw_column(&mut copy);
+        let mut build = Build { rows: RowReader::new(rel, info), callback, state };
+        let shadow = shadow::of(rel);
+        // A parallel scan was opened on the real table; heap_getnext() insists on heap's own.
+        let swapped = if scan.is_null() {
+            std::ptr::null_mut()
+        } else {
+            pg_sys::RelationIncrementReferenceCount(shadow);
+            std::mem::replace(&mut (*scan).rs_rd, shadow)
+        };
+        let build_state = (&raw mut build).cast();
+        let tuples = pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            heap_build(
+                shadow,
+                index,
+                opened,
+                allow_sync,
+                anyvisible,
+                progress,
+                start,
+                blocks,
+                Some(build_callback),
+                build_state,
+                scan,
+            )
+        });
+        if !swapped.is_null() {
+            // The end of the scan dropped the shadow's reference instead of this one.
+            pg_sys::RelationDecrementReferenceCount(swapped);
+        }
+        (*info).ii_BrokenHotChain |= copy.ii_BrokenHotChain;
+        build.rows.free();
+        tuples
+    }
+}
+
+/// Turns a copy of the IndexInfo into one whose only column is the raw tuple.
+unsafe fn one_raw_column(copy: &mut pg_sys::IndexInfo) -> *mut pg_sys::IndexInfo {
+    // SAFETY: nodes palloc'd in the current context, which outlives the build. FormIndexDatum()
+    // prepares expressions only if ii_ExpressionsState is NIL, so ours is used as it is.
+    unsafe {
+        let expr = pg_sys::palloc0(size_of::<pg_sys::ExprState>()).cast::<pg_sys::ExprState>();
+        (*expr).type_ = pg_sys::NodeTag::T_ExprState;
+        (*expr).evalfunc = Some(raw_tuple);
+        let placeholder = pg_sys::palloc0(size_of::<pg_sys::Const>()).cast::<pg_sys::Const>();
+        (*placeholder).xpr.type_ = pg_sys::NodeTag::T_Const;
+        copy.ii_NumIndexAttrs = 1;
+        copy.ii_NumIndexKeyAttrs = 1;
+        copy.ii_IndexAttrNumbers[0] = 0;
+        copy.ii_Expressions = pg_sys::lappend(std::ptr::null_mut(), placeholder.cast());
+        copy.ii_ExpressionsState = pg_sys::lappend(std::ptr::null_mut(), expr.cast());
+        copy.ii_Predicate = std::ptr::null_mut();
+        copy.ii_PredicateState = std::ptr::null_mut();
+        copy
+    }
+}
+
+/// Second scan of CREATE INDEX CONCURRENTLY (`heapam_index_validate_scan`, which has no callback to
+/// step into): inserts what the index misses.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn index_validate_scan(
+    rel: pg_sys::Relation,
+    index: pg_sys::Relation,
+    info: *mut pg_sys::IndexInfo,
+    snapshot: pg_sys::Snapshot,
+    state: *mut pg_sys::ValidateIndexState,
+) {
+    // SAFETY: arguments of core's. The scan and the pins belong to the resource owner.
+    unsafe {
+        if is_toast(rel) {
+            let validate = heap().index_validate_scan.unwrap_unchecked();
+            let shadow = shadow::of_toast(rel);
+            return pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                validate(shadow, index, info, snapshot, state)
+            });
+        }
+        let mut rows = RowReader::new(rel, info);
+        let flags = pg_sys::ScanOptions::SO_TYPE_SEQSCAN
+            | pg_sys::ScanOptions::SO_ALLOW_PAGEMODE
+            | pg_sys::ScanOptions::SO_ALLOW_STRAT;
+        let scan = pg_sys::heap_beginscan(
+            shadow::of(rel),
+            snapshot,
+            0,
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            flags,
+        );
+        let heap_scan = scan.cast::<pg_sys::HeapScanDescData>();
+        let mut tids = SortedTids { state, current: None, done: false };
+        let mut page = RootsOfPage::none();
+        loop {
+            let t = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
+            if t.is_null() {
+                break;
+            }
+            pgrx::check_for_interrupts!();
+            (*state).htups += 1.0;
+            if (*heap_scan).rs_cblock != page.block {
+                page.read((*heap_scan).rs_cbuf, (*heap_scan).rs_cblock);
+            }
+            let mut root = (*t).t_self;
+            if tuple::is_heap_only(t) {
+                root.ip_posid = page.root_of((*t).t_self.ip_posid, rel);
+            }
+            tids.advance_to(&root, &mut page);
+            if tids.has(&root) || page.in_index(root.ip_posid) {
+                continue;
+            }
+            let Some(mut row) = rows.read(t) else { continue };
+            let unique = if (*info).ii_Unique {
+                pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES
+            } else {
+                pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO
+            };
+            pg_sys::index_insert(
+                index,
+                row.values.as_mut_ptr(),
+                row.isnull.as_mut_ptr(),
+                &mut root,
+                rel,
+                unique,
+                false,
+                info,
+            );
+            (*state).tups_inserted += 1.0;
+        }
+        let end = heap().scan_end.unwrap_unchecked();
+        pg_sys::ffi::pg_guard_ffi_boundary(|| end(scan));
+        rows.free();
+    }
+}
+
+/// `MaxHeapTuplesPerPage` of `access/htup_details.h`: a header and a line pointer each.
+const OFFSETS: usize = (pg_sys::BLCKSZ as usize - 24) / (24 + 4);
+
+/// Root line pointers of the HOT chains of one page, and which of them the index already has.
+struct RootsOfPage {
+    block: pg_sys::BlockNumber,
+    roots: [pg_sys::OffsetNumber; OFFSETS],
+    indexed: [bool; OFFSETS],
+}
+
+impl RootsOfPage {
+    fn none() -> Self {
+        RootsOfPage {
+            block: pg_sys::InvalidBlockNumber,
+            roots: [0; OFFSETS],
+            indexed: [false; OFFSETS],
+        }
+    }
+
+    unsafe fn read(&mut self, buffer: pg_sys::Buffer, block: pg_sys::BlockNumber) {
+        // SAFETY: the scan holds the page pinned.
+        unsafe {
+            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            pg_sys::heap_get_root_tuples(pg_sys::BufferGetPage(buffer), self.roots.as_mut_ptr());
+            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+        }
+        self.indexed = [false; OFFSETS];
+        self.block = block;
+    }
+
+    fn root_of(&self, offset: pg_sys::OffsetNumber, rel: pg_sys::Relation) -> pg_sys::OffsetNumber {
+        let root = self.roots[usize::from(offset) - 1];
+        if root == 0 {
+            // SAFETY: an open relation.
+            let relation = relation::name(unsafe { (*rel).rd_id });
+            let ctid = format!("({},{offset})", self.block);
+            Error::DamagedRow { relation, ctid }.report();
+        }
+        root
+    }
+
+    fn in_index(&self, offset: pg_sys::OffsetNumber) -> bool {
+        self.indexed[usize::from(offset) - 1]
+    }
+}
+
+/// The TIDs the index has, in order.
+struct SortedTids {
+    state: *mut pg_sys::ValidateIndexState,
+    current: Option<(pg_sys::BlockNumber, pg_sys::OffsetNumber)>,
+    done: bool,
+}
+
+impl SortedTids {
+    /// Skips TIDs before `root`, noting those of the same page: later rows of the page may have them
+    /// as roots, since a HOT chain's root need not come before its members.
+    unsafe fn advance_to(&mut self, root: &pg_sys::ItemPointerData, page: &mut RootsOfPage) {
+        let goal = tuple::tid(root);
+        while !self.done && self.current.is_none_or(|c| c < goal) {
+            if let Some((block, offset)) = self.current
+                && block == page.block
+            {
+                page.indexed[usize::from(offset) - 1] = true;
+            }
+            // SAFETY: the tuplesort belongs to core's validate_index().
+            match unsafe { self.next() } {
+                Some(tid) => self.current = Some(tid),
+                None => {
+                    self.done = true;
+                    self.current = None;
+                }
+            }
+        }
+    }
+
+    fn has(&self, root: &pg_sys::ItemPointerData) -> bool {
+        self.current == Some(tuple::tid(root))
+    }
+
+    unsafe fn next(&mut self) -> Option<(pg_sys::BlockNumber, pg_sys::OffsetNumber)> {
+        let (mut value, mut isnull) = (pg_sys::Datum::null(), false);
+        // SAFETY: as above; TIDs were encoded by itemptr_encode() (catalog/index.c).
+        unsafe {
+            let sort = (*self.state).tuplesort;
+            #[cfg(feature = "pg15")]
+            let more = pg_sys::tuplesort_getdatum(
+                sort,
+                true,
+                &mut value,
+                &mut isnull,
+                std::ptr::null_mut(),
+            );
+            #[cfg(not(feature = "pg15"))]
+            let more = pg_sys::tuplesort_getdatum(
+                sort,
+                true,
+                false,
+                &mut value,
+                &mut isnull,
+                std::ptr::null_mut(),
+            );
+            more.then(|| {
+                let code = value.value() as u64;
+                ((code >> 16) as u32, code as u16)
+            })
+        }
+    }
+}

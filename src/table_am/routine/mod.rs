@@ -1,0 +1,135 @@
+//! The membrane of the table AM: the callbacks, named as PostgreSQL names them.
+//!
+//! Unsafe code of the table AM lives in this folder. Rules that hold for every callback:
+//! - `rel`, slots and scans come from the executor, valid for the length of the call.
+//! - A relation of relkind 't' is a TOAST table of a sealed table: its rows are ordinary heap
+//!   tuples whose chunk is sealed by `toast`, and every callback treats it as heap does.
+//! - Only `modify`, `rewrite` and `toast` store tuples, through `pg::shadow` (TOAST rows directly).
+
+mod build;
+mod modify;
+mod rewrite;
+mod scan;
+mod slot;
+mod toast;
+mod verify;
+
+use std::sync::OnceLock;
+
+use pgrx::{pg_guard, pg_sys};
+
+use crate::pg::shadow::heap;
+
+/// The table whose keys a relation's rows are sealed under.
+///
+/// During a rewrite (CLUSTER, VACUUM FULL, ALTER TABLE, REFRESH) rows are written into a transient
+/// table whose storage is then swapped under the old OID: the keys are the old table's.
+#[inline]
+fn owner(rel: pg_sys::Relation) -> pg_sys::Oid {
+    // SAFETY: an open relation; rd_rel is never null.
+    unsafe {
+        let rewrites = (*(*rel).rd_rel).relrewrite;
+        if rewrites == pg_sys::InvalidOid { (*rel).rd_id } else { rewrites }
+    }
+}
+
+/// Whether `rel` is the TOAST table of a sealed table.
+#[inline]
+fn is_toast(rel: pg_sys::Relation) -> bool {
+    // SAFETY: as above.
+    unsafe { (*(*rel).rd_rel).relkind == pg_sys::RELKIND_TOASTVALUE as std::ffi::c_char }
+}
+
+static ROUTINE: OnceLock<pg_sys::TableAmRoutine> = OnceLock::new();
+
+/// Our routine: heap's, with these callbacks replaced. What is not listed needs no key and never
+/// looks into a row: scan begin and end, parallel scan set-up, VACUUM, TRUNCATE, file copy, size,
+/// HOT search and index deletion, tid checks, 15-17's bitmap page step.
+fn routine() -> &'static pg_sys::TableAmRoutine {
+    ROUTINE.get_or_init(|| {
+        let mut am = *heap();
+        am.slot_callbacks = Some(slot_callbacks);
+        am.scan_getnextslot = Some(scan::scan_getnextslot);
+        am.scan_getnextslot_tidrange = Some(scan::scan_getnextslot_tidrange);
+        am.index_fetch_tuple = Some(scan::index_fetch_tuple);
+        am.tuple_fetch_row_version = Some(scan::tuple_fetch_row_version);
+        am.tuple_satisfies_snapshot = Some(scan::tuple_satisfies_snapshot);
+        am.tuple_lock = Some(scan::tuple_lock);
+        am.scan_analyze_next_tuple = Some(scan::scan_analyze_next_tuple);
+        am.scan_bitmap_next_tuple = Some(scan::scan_bitmap_next_tuple);
+        am.scan_sample_next_tuple = Some(scan::scan_sample_next_tuple);
+        am.tuple_insert = Some(modify::tuple_insert);
+        am.tuple_insert_speculative = Some(modify::tuple_insert_speculative);
+        am.tuple_complete_speculative = Some(modify::tuple_complete_speculative);
+        am.multi_insert = Some(modify::multi_insert);
+        am.tuple_delete = Some(modify::tuple_delete);
+        am.tuple_update = Some(modify::tuple_update);
+        am.index_build_range_scan = Some(build::index_build_range_scan);
+        am.index_validate_scan = Some(build::index_validate_scan);
+        am.relation_copy_for_cluster = Some(rewrite::relation_copy_for_cluster);
+        am.relation_toast_am = Some(relation_toast_am);
+        am.relation_fetch_toast_slice = Some(toast::relation_fetch_toast_slice);
+        am.relation_estimate_size = Some(relation_estimate_size);
+        am
+    })
+}
+
+unsafe extern "C-unwind" fn slot_callbacks(
+    rel: pg_sys::Relation,
+) -> *const pg_sys::TupleTableSlotOps {
+    if is_toast(rel) { &raw const pg_sys::TTSOpsBufferHeapTuple } else { slot::ops() }
+}
+
+/// TOAST tables of sealed tables are ours too: that is how fetching a value comes back to us.
+unsafe extern "C-unwind" fn relation_toast_am(rel: pg_sys::Relation) -> pg_sys::Oid {
+    // SAFETY: an open relation.
+    unsafe { (*(*rel).rd_rel).relam }
+}
+
+/// heap's estimate with a sealed row's overhead (`heapam_estimate_rel_size`).
+#[pg_guard]
+unsafe extern "C-unwind" fn relation_estimate_size(
+    rel: pg_sys::Relation,
+    attr_widths: *mut i32,
+    pages: *mut pg_sys::BlockNumber,
+    tuples: *mut f64,
+    allvisfrac: *mut f64,
+) {
+    /// `HEAP_OVERHEAD_BYTES_PER_TUPLE`: header and line pointer.
+    const HEAP_OVERHEAD: usize = 24 + 4;
+    /// `HEAP_USABLE_BYTES_PER_PAGE`: the page without its header.
+    const USABLE: usize = pg_sys::BLCKSZ as usize - 24;
+    let overhead = if is_toast(rel) { HEAP_OVERHEAD } else { HEAP_OVERHEAD + slot::GROWTH };
+    // SAFETY: the planner's out parameters, passed on.
+    unsafe {
+        pg_sys::table_block_relation_estimate_size(
+            rel,
+            attr_widths,
+            pages,
+            tuples,
+            allvisfrac,
+            overhead,
+            USABLE,
+        );
+    }
+}
+
+/// Version-1 call information for `sealed_heap_handler_wrapper`.
+#[allow(unsafe_code)]
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_sealed_heap_handler_wrapper() -> &'static pg_sys::Pg_finfo_record {
+    const V1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+    &V1
+}
+
+/// `sealed.sealed_heap_handler(internal) returns table_am_handler`.
+///
+/// # Safety
+/// Called by PostgreSQL's function manager.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn sealed_heap_handler_wrapper(
+    _fcinfo: pg_sys::FunctionCallInfo,
+) -> pg_sys::Datum {
+    pg_sys::Datum::from(routine() as *const pg_sys::TableAmRoutine)
+}

@@ -1,0 +1,565 @@
+//! Callbacks that write rows.
+//!
+//! Each takes the executor's plaintext row, moves big values out (`toast`), seals what is left into
+//! one opaque tuple and hands that to heapam through the shadow. heap_update() learns what changed
+//! from a comparison of plaintext made here.
+
+use std::cell::Cell;
+
+use pgrx::{pg_guard, pg_sys};
+use sealed_crypto::{OVERHEAD, RowBody};
+
+use super::slot::{self, GROWTH};
+use super::{is_toast, owner, toast};
+use crate::error::Error;
+use crate::pg::shadow::{self, Changed};
+use crate::pg::tuple::{self, BODY_BITS, HEADER, HEAPTUPLESIZE, NATTS_MASK, SEALED_HOFF};
+use crate::table_am::row;
+
+thread_local! {
+    /// Memory for sealed tuples on their way into a page; reset by each callback that uses it.
+    static SCRATCH: Cell<pg_sys::MemoryContext> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+/// The scratch context, emptied.
+///
+/// A callback that raised leaves its tuples here until the next one: bounded by one COPY batch.
+fn scratch() -> pg_sys::MemoryContext {
+    SCRATCH.with(|cell| {
+        // SAFETY: a child of TopMemoryContext, made once; nothing outside a running write callback
+        // points into it, and write callbacks do not nest (heapam runs no user code).
+        unsafe {
+            if cell.get().is_null() {
+                cell.set(pg_sys::AllocSetContextCreateInternal(
+                    pg_sys::TopMemoryContext,
+                    c"pg_sealed rows".as_ptr(),
+                    0,
+                    64 * 1024,
+                    8 * 1024 * 1024,
+                ));
+            } else {
+                pg_sys::MemoryContextReset(cell.get());
+            }
+        }
+        cell.get()
+    })
+}
+
+/// Runs `f` with `context` current; an ERROR resets the context anyway (abort does).
+fn in_context<T>(context: pg_sys::MemoryContext, f: impl FnOnce() -> T) -> T {
+    // SAFETY: `context` is a live memory context.
+    let old = unsafe { pg_sys::MemoryContextSwitchTo(context) };
+    let value = f();
+    // SAFETY: `old` was current a moment ago.
+    unsafe { pg_sys::MemoryContextSwitchTo(old) };
+    value
+}
+
+/// Seals a plaintext heap tuple into a palloc'd opaque one (current memory context).
+pub unsafe fn seal(plain: pg_sys::HeapTuple, owner: pg_sys::Oid) -> pg_sys::HeapTuple {
+    // SAFETY: `plain` is a whole heap tuple; the result is one palloc'd block like
+    // heap_form_tuple() makes, so heap_freetuple() frees it.
+    unsafe {
+        let plain_len = (*plain).t_len as usize;
+        let len = plain_len + GROWTH;
+        let t = pg_sys::palloc(HEAPTUPLESIZE + len).cast::<pg_sys::HeapTupleData>();
+        let data = t.cast::<u8>().add(HEAPTUPLESIZE);
+        (*t).t_len = len as u32;
+        (*t).t_self = (*plain).t_self;
+        (*t).t_tableOid = (*plain).t_tableOid;
+        (*t).t_data = data.cast();
+        let from = tuple::header(plain);
+        std::ptr::copy_nonoverlapping((*plain).t_data.cast::<u8>(), data, HEADER);
+        *data.add(HEADER) = 0;
+        let to = tuple::header(t);
+        to.t_infomask &= !BODY_BITS;
+        to.t_infomask2 &= !NATTS_MASK;
+        to.t_hoff = SEALED_HOFF as u8;
+
+        let payload = std::slice::from_raw_parts_mut(data.add(SEALED_HOFF), len - SEALED_HOFF);
+        let body = &mut payload[OVERHEAD..];
+        let shape = RowBody {
+            natts: from.t_infomask2 & NATTS_MASK,
+            has_null: from.t_infomask & pg_sys::HEAP_HASNULL as u16 != 0,
+            has_varwidth: from.t_infomask & pg_sys::HEAP_HASVARWIDTH as u16 != 0,
+            has_external: from.t_infomask & pg_sys::HEAP_HASEXTERNAL as u16 != 0,
+            hoff: from.t_hoff,
+        };
+        let rest = std::slice::from_raw_parts(
+            (*plain).t_data.cast::<u8>().add(HEADER),
+            plain_len - HEADER,
+        );
+        let (prefix, after) = body.split_at_mut(RowBody::LEN);
+        after.copy_from_slice(rest);
+        let mut fields = [0; RowBody::LEN];
+        // Only a tuple that PostgreSQL did not form has another t_hoff than its columns ask for.
+        let written = shape.write(&mut fields).map_err(Error::from);
+        prefix.copy_from_slice(&fields);
+        if let Err(e) = written.and_then(|()| row::seal(owner, payload)) {
+            e.report();
+        }
+        t
+    }
+}
+
+/// A row on its way in.
+struct Incoming {
+    /// The row as the executor gave it, in the slot or palloc'd.
+    user: pg_sys::HeapTuple,
+    /// The same with big values moved out; `user` itself if nothing had to move.
+    stored: pg_sys::HeapTuple,
+    sealed: pg_sys::HeapTuple,
+}
+
+/// Fetches the slot's row, moves big values out and seals it, all in `context`.
+///
+/// `old` is the version an update replaces, opened.
+unsafe fn prepare(
+    rel: pg_sys::Relation,
+    slot: *mut pg_sys::TupleTableSlot,
+    options: i32,
+    old: Option<pg_sys::HeapTuple>,
+    context: pg_sys::MemoryContext,
+) -> Incoming {
+    // SAFETY: executor's arguments; what ExecFetchSlotHeapTuple() allocates for a virtual slot goes
+    // to the scratch context with everything else.
+    in_context(context, || unsafe {
+        let user = pg_sys::ExecFetchSlotHeapTuple(slot, true, std::ptr::null_mut());
+        (*slot).tts_tableOid = (*rel).rd_id;
+        (*user).t_tableOid = (*rel).rd_id;
+        let stored = toast::store(rel, user, old, options);
+        let sealed = seal(stored, owner(rel));
+        Incoming { user, stored, sealed }
+    })
+}
+
+/// Does for the slot's tuple what heap_insert() and heap_update() promise for theirs: "on return the
+/// header fields of *tup are updated" (RETURNING xmin and triggers read them).
+unsafe fn copy_back(
+    slot: *mut pg_sys::TupleTableSlot,
+    user: pg_sys::HeapTuple,
+    sealed: pg_sys::HeapTuple,
+) {
+    // SAFETY: `user` is the slot's materialised tuple, or a scratch copy where this does no harm.
+    unsafe {
+        (*slot).tts_tid = (*sealed).t_self;
+        (*user).t_self = (*sealed).t_self;
+        let from = tuple::header(sealed);
+        let to = tuple::header(user);
+        to.t_choice = from.t_choice;
+        to.t_ctid = from.t_ctid;
+        to.t_infomask = to.t_infomask & BODY_BITS | from.t_infomask & !BODY_BITS;
+        to.t_infomask2 = to.t_infomask2 & NATTS_MASK | from.t_infomask2 & !NATTS_MASK;
+    }
+}
+
+/// The row version at `tid`, opened, or None if the item is gone. Whatever its visibility: the
+/// caller's snapshot keeps it from being pruned, heapam re-checks the rest.
+unsafe fn fetch(rel: pg_sys::Relation, tid: pg_sys::ItemPointer) -> Option<pg_sys::HeapTuple> {
+    // SAFETY: heap_fetch() with keep_buf pins the page, which holds the bytes still while they are
+    // opened into the current context; an ERROR lets the resource owner drop the pin.
+    unsafe {
+        let mut t = pg_sys::HeapTupleData { t_self: *tid, ..Default::default() };
+        let mut buffer: pg_sys::Buffer = 0;
+        let any = (&raw mut pg_sys::SnapshotAnyData).cast();
+        if !pg_sys::heap_fetch(rel, any, &mut t, &mut buffer, false) {
+            return None;
+        }
+        let opened = slot::open_copy(&mut t, owner(rel));
+        pg_sys::ReleaseBuffer(buffer);
+        Some(opened)
+    }
+}
+
+#[pg_guard]
+pub unsafe extern "C-unwind" fn tuple_insert(
+    rel: pg_sys::Relation,
+    slot: *mut pg_sys::TupleTableSlot,
+    cid: pg_sys::CommandId,
+    options: i32,
+    bistate: *mut pg_sys::BulkInsertStateData,
+) {
+    // SAFETY: executor's arguments.
+    unsafe { insert(rel, slot, cid, options, bistate, None) }
+}
+
+#[pg_guard]
+pub unsafe extern "C-unwind" fn tuple_insert_speculative(
+    rel: pg_sys::Relation,
+    slot: *mut pg_sys::TupleTableSlot,
+    cid: pg_sys::CommandId,
+    options: i32,
+    bistate: *mut pg_sys::BulkInsertStateData,
+    token: u32,
+) {
+    // SAFETY: executor's arguments.
+    unsafe { insert(rel, slot, cid, options, bistate, Some(token)) }
+}
+
+unsafe fn insert(
+    rel: pg_sys::Relation,
+    slot: *mut pg_sys::TupleTableSlot,
+    cid: pg_sys::CommandId,
+    mut options: i32,
+    bistate: *mut pg_sys::BulkInsertStateData,
+    token: Option<u32>,
+) {
+    refuse_published(rel);
+    // SAFETY: executor's arguments; the sealed tuple lives in the scratch context until the next
+    // write callback.
+    unsafe {
+        let row = prepare(rel, slot, options, None, scratch());
+        if let Some(token) = token {
+            tuple::set_speculative_token(row.sealed, token);
+            options |= pg_sys::HEAP_INSERT_SPECULATIVE as i32;
+        }
+        pg_sys::heap_insert(shadow::of(rel), row.sealed, cid, options, bistate);
+        copy_back(slot, row.user, row.sealed);
+    }
+}
+
+#[pg_guard]
+pub unsafe extern "C-unwind" fn tuple_complete_speculative(
+    rel: pg_sys::Relation,
+    slot: *mut pg_sys::TupleTableSlot,
+    _token: u32,
+    succeeded: bool,
+) {
+    // SAFETY: executor's arguments. The row is read before heap_abort_speculative() makes it dead,
+    // because only its plaintext names the chunks to delete.
+    unsafe {
+        let tid = &raw mut (*slot).tts_tid;
+        if succeeded {
+            pg_sys::heap_finish_speculative(rel, tid);
+            return;
+        }
+        let row = in_context(scratch(), || toast::may_have(rel).then(|| fetch(rel, tid)).flatten());
+        pg_sys::heap_abort_speculative(shadow::of(rel), tid);
+        if let Some(row) = row {
+            toast::delete_of(rel, row, true);
+        }
+    }
+}
+
+#[pg_guard]
+pub unsafe extern "C-unwind" fn multi_insert(
+    rel: pg_sys::Relation,
+    slots: *mut *mut pg_sys::TupleTableSlot,
+    count: i32,
+    cid: pg_sys::CommandId,
+    options: i32,
+    bistate: *mut pg_sys::BulkInsertStateData,
+) {
+    refuse_published(rel);
+    let context = scratch();
+    // SAFETY: `slots` holds `count` slots. heap_multi_insert() wants slots: plain heap-tuple slots
+    // without columns, in the scratch context like the tuples they point at.
+    unsafe {
+        let slots = std::slice::from_raw_parts(slots, count as usize);
+        let mut sealed: Vec<*mut pg_sys::TupleTableSlot> = Vec::with_capacity(slots.len());
+        for &slot in slots {
+            let row = prepare(rel, slot, options, None, context);
+            let holder = in_context(context, || {
+                let holder = pg_sys::MakeTupleTableSlot(
+                    shadow::no_columns(),
+                    &raw const pg_sys::TTSOpsHeapTuple,
+                );
+                // "Should free" keeps heap_multi_insert() from copying the tuple once more.
+                pg_sys::ExecStoreHeapTuple(row.sealed, holder, true)
+            });
+            sealed.push(holder);
+        }
+        in_context(context, || {
+            pg_sys::heap_multi_insert(
+                shadow::of(rel),
+                sealed.as_mut_ptr(),
+                count,
+                cid,
+                options,
+                bistate,
+            );
+        });
+        for (&slot, &holder) in slots.iter().zip(&sealed) {
+            (*slot).tts_tid = (*holder).tts_tid;
+        }
+    }
+}
+
+#[pg_guard]
+#[allow(clippy::too_many_arguments)]
+pub unsafe extern "C-unwind" fn tuple_delete(
+    rel: pg_sys::Relation,
+    tid: pg_sys::ItemPointer,
+    cid: pg_sys::CommandId,
+    _snapshot: pg_sys::Snapshot,
+    crosscheck: pg_sys::Snapshot,
+    wait: bool,
+    tmfd: *mut pg_sys::TM_FailureData,
+    changing_part: bool,
+) -> pg_sys::TM_Result::Type {
+    refuse_published(rel);
+    // SAFETY: executor's arguments. The row is read first: its plaintext names the chunks.
+    unsafe {
+        let row = in_context(scratch(), || toast::may_have(rel).then(|| fetch(rel, tid)).flatten());
+        let result =
+            pg_sys::heap_delete(shadow::of(rel), tid, cid, crosscheck, wait, tmfd, changing_part);
+        if result == pg_sys::TM_Result::TM_Ok
+            && let Some(row) = row
+        {
+            toast::delete_of(rel, row, false);
+        }
+        result
+    }
+}
+
+#[cfg(feature = "pg15")]
+type UpdateIndexes = bool;
+#[cfg(not(feature = "pg15"))]
+type UpdateIndexes = pg_sys::TU_UpdateIndexes::Type;
+
+#[pg_guard]
+#[allow(clippy::too_many_arguments)]
+pub unsafe extern "C-unwind" fn tuple_update(
+    rel: pg_sys::Relation,
+    otid: pg_sys::ItemPointer,
+    slot: *mut pg_sys::TupleTableSlot,
+    cid: pg_sys::CommandId,
+    _snapshot: pg_sys::Snapshot,
+    crosscheck: pg_sys::Snapshot,
+    wait: bool,
+    tmfd: *mut pg_sys::TM_FailureData,
+    lockmode: *mut pg_sys::LockTupleMode::Type,
+    update_indexes: *mut UpdateIndexes,
+) -> pg_sys::TM_Result::Type {
+    refuse_published(rel);
+    // SAFETY: executor's arguments. The bitmaps are asked for before anything is pinned, since
+    // RelationGetIndexAttrBitmap() may open indexes.
+    unsafe {
+        let context = scratch();
+        let sets = in_context(context, || Sets::of(rel));
+        let old = in_context(context, || fetch(rel, otid));
+        let row = prepare(rel, slot, 0, old, context);
+        let changed = match old {
+            Some(old) => in_context(context, || sets.compare(rel, old, row.user)),
+            None => Changed { hot: true, summarized: true, key: true, identity: true },
+        };
+        let result = in_context(context, || {
+            let shadow = shadow::for_update(rel, changed);
+            let result = heap_update(
+                shadow,
+                otid,
+                row.sealed,
+                cid,
+                crosscheck,
+                wait,
+                tmfd,
+                lockmode,
+                update_indexes,
+            );
+            shadow::forget_bitmaps(shadow);
+            result
+        });
+        if result == pg_sys::TM_Result::TM_Ok {
+            copy_back(slot, row.user, row.sealed);
+            if let Some(old) = old {
+                toast::delete_replaced(rel, old, row.stored);
+            }
+        } else if row.stored != row.user {
+            // The chunks were written for a row that was not: nobody will ever refer to them.
+            toast::delete_new(rel, old, row.stored);
+        }
+        result
+    }
+}
+
+#[cfg(feature = "pg15")]
+#[allow(clippy::too_many_arguments)]
+unsafe fn heap_update(
+    shadow: pg_sys::Relation,
+    otid: pg_sys::ItemPointer,
+    sealed: pg_sys::HeapTuple,
+    cid: pg_sys::CommandId,
+    crosscheck: pg_sys::Snapshot,
+    wait: bool,
+    tmfd: *mut pg_sys::TM_FailureData,
+    lockmode: *mut pg_sys::LockTupleMode::Type,
+    update_indexes: *mut bool,
+) -> pg_sys::TM_Result::Type {
+    // SAFETY: passed on from `tuple_update`; heapam_tuple_update() derives the flag the same way.
+    unsafe {
+        let result =
+            pg_sys::heap_update(shadow, otid, sealed, cid, crosscheck, wait, tmfd, lockmode);
+        *update_indexes = result == pg_sys::TM_Result::TM_Ok && !tuple::is_heap_only(sealed);
+        result
+    }
+}
+
+#[cfg(not(feature = "pg15"))]
+#[allow(clippy::too_many_arguments)]
+unsafe fn heap_update(
+    shadow: pg_sys::Relation,
+    otid: pg_sys::ItemPointer,
+    sealed: pg_sys::HeapTuple,
+    cid: pg_sys::CommandId,
+    crosscheck: pg_sys::Snapshot,
+    wait: bool,
+    tmfd: *mut pg_sys::TM_FailureData,
+    lockmode: *mut pg_sys::LockTupleMode::Type,
+    update_indexes: *mut UpdateIndexes,
+) -> pg_sys::TM_Result::Type {
+    // SAFETY: passed on from `tuple_update`. heapam_tuple_update() overrules heap_update() in the
+    // same way: a version that is not heap-only needs every index, a failed one none.
+    unsafe {
+        let result = pg_sys::heap_update(
+            shadow,
+            otid,
+            sealed,
+            cid,
+            crosscheck,
+            wait,
+            tmfd,
+            lockmode,
+            update_indexes,
+        );
+        if result != pg_sys::TM_Result::TM_Ok {
+            *update_indexes = pg_sys::TU_UpdateIndexes::TU_None;
+        } else if !tuple::is_heap_only(sealed) {
+            *update_indexes = pg_sys::TU_UpdateIndexes::TU_All;
+        }
+        result
+    }
+}
+
+/// The column sets heap_update() decides by.
+struct Sets {
+    hot: *mut pg_sys::Bitmapset,
+    summarized: *mut pg_sys::Bitmapset,
+    key: *mut pg_sys::Bitmapset,
+    identity: *mut pg_sys::Bitmapset,
+}
+
+impl Sets {
+    unsafe fn of(rel: pg_sys::Relation) -> Self {
+        use pg_sys::IndexAttrBitmapKind as Kind;
+        // SAFETY: an open relation; the copies belong to the current context.
+        unsafe {
+            #[cfg(feature = "pg15")]
+            let (hot, summarized) = (
+                pg_sys::RelationGetIndexAttrBitmap(rel, Kind::INDEX_ATTR_BITMAP_ALL),
+                std::ptr::null_mut(),
+            );
+            #[cfg(not(feature = "pg15"))]
+            let (hot, summarized) = (
+                pg_sys::RelationGetIndexAttrBitmap(rel, Kind::INDEX_ATTR_BITMAP_HOT_BLOCKING),
+                pg_sys::RelationGetIndexAttrBitmap(rel, Kind::INDEX_ATTR_BITMAP_SUMMARIZED),
+            );
+            Sets {
+                hot,
+                summarized,
+                key: pg_sys::RelationGetIndexAttrBitmap(rel, Kind::INDEX_ATTR_BITMAP_KEY),
+                identity: pg_sys::RelationGetIndexAttrBitmap(
+                    rel,
+                    Kind::INDEX_ATTR_BITMAP_IDENTITY_KEY,
+                ),
+            }
+        }
+    }
+
+    unsafe fn compare(
+        &self,
+        rel: pg_sys::Relation,
+        old: pg_sys::HeapTuple,
+        new: pg_sys::HeapTuple,
+    ) -> Changed {
+        // SAFETY: both are opened rows of `rel`, in live memory.
+        unsafe {
+            Changed {
+                hot: any_changed(rel, self.hot, old, new),
+                summarized: any_changed(rel, self.summarized, old, new),
+                key: any_changed(rel, self.key, old, new),
+                identity: any_changed(rel, self.identity, old, new),
+            }
+        }
+    }
+}
+
+/// Whether a column of `set` differs between two opened rows (`heap_attr_equals`, heapam.c).
+unsafe fn any_changed(
+    rel: pg_sys::Relation,
+    set: *mut pg_sys::Bitmapset,
+    old: pg_sys::HeapTuple,
+    new: pg_sys::HeapTuple,
+) -> bool {
+    // SAFETY: `set` is a bitmap of the relation's attributes (or null), the rows fit its
+    // descriptor; datumIsEqual() compares bytes, as core does.
+    unsafe {
+        let desc = (*rel).rd_att;
+        let mut member = -1;
+        loop {
+            member = pg_sys::bms_next_member(set, member);
+            if member < 0 {
+                return false;
+            }
+            let attnum = member + pg_sys::FirstLowInvalidHeapAttributeNumber;
+            if attnum == 0 {
+                return true;
+            }
+            if attnum < 0 {
+                if attnum != pg_sys::TableOidAttributeNumber {
+                    return true;
+                }
+                continue;
+            }
+            let (mut old_null, mut new_null) = (false, false);
+            let a = heap_getattr(old, attnum, desc, &mut old_null);
+            let b = heap_getattr(new, attnum, desc, &mut new_null);
+            if old_null != new_null {
+                return true;
+            }
+            if old_null {
+                continue;
+            }
+            let column = toast::attribute(desc, attnum as usize - 1);
+            if !crate::pg::ffi::datumIsEqual(a, b, column.by_val, i32::from(column.len)) {
+                return true;
+            }
+        }
+    }
+}
+
+/// `heap_getattr` of `htup_details.h`, for attnum > 0.
+unsafe fn heap_getattr(
+    t: pg_sys::HeapTuple,
+    attnum: i32,
+    desc: pg_sys::TupleDesc,
+    isnull: &mut bool,
+) -> pg_sys::Datum {
+    // SAFETY: a whole tuple that fits `desc`.
+    unsafe {
+        let header = tuple::header(t);
+        if attnum > i32::from(header.t_infomask2 & NATTS_MASK) {
+            return pg_sys::getmissingattr(desc, attnum, isnull);
+        }
+        let bits = (*t).t_data.cast::<u8>().add(HEADER);
+        let index = attnum as usize - 1;
+        if header.t_infomask & pg_sys::HEAP_HASNULL as u16 != 0
+            && *bits.add(index / 8) & (1 << (index % 8)) == 0
+        {
+            *isnull = true;
+            return pg_sys::Datum::null();
+        }
+        *isnull = false;
+        pg_sys::nocachegetattr(t, attnum, desc)
+    }
+}
+
+/// A publication would send rows without columns, so writing to a published sealed table raises.
+fn refuse_published(rel: pg_sys::Relation) {
+    debug_assert!(!is_toast(rel));
+    // SAFETY: `wal_level` is a setting of the server, fixed at its start.
+    if unsafe { pg_sys::wal_level } >= pg_sys::WalLevel::WAL_LEVEL_LOGICAL as i32
+        && let Err(e) = crate::policy::check_not_published(rel)
+    {
+        e.report();
+    }
+}

@@ -1,0 +1,253 @@
+//! CLUSTER and VACUUM FULL: every row is opened and sealed again under the table's current layout.
+//!
+//! `heapam_relation_copy_for_cluster` re-implemented, because it re-forms rows itself. Rows come in
+//! physical order, or in index order: core's sorting path would spill plaintext to temporary files.
+
+use pgrx::{pg_guard, pg_sys};
+
+use super::slot;
+use super::{is_toast, modify, owner, toast};
+use crate::pg::ffi;
+use crate::pg::shadow::{self, heap};
+
+/// The rows of the old table with their buffers, in the order asked for.
+enum Source {
+    Table(pg_sys::TableScanDesc),
+    Index(pg_sys::IndexScanDesc),
+}
+
+#[pg_guard]
+#[allow(clippy::too_many_arguments)]
+pub unsafe extern "C-unwind" fn relation_copy_for_cluster(
+    old: pg_sys::Relation,
+    new: pg_sys::Relation,
+    old_index: pg_sys::Relation,
+    use_sort: bool,
+    oldest_xmin: pg_sys::TransactionId,
+    xid_cutoff: *mut pg_sys::TransactionId,
+    multi_cutoff: *mut pg_sys::MultiXactId,
+    num_tuples: *mut f64,
+    tups_vacuumed: *mut f64,
+    tups_recently_dead: *mut f64,
+) {
+    // SAFETY: arguments of core's; everything opened or palloc'd belongs to the command's resource
+    // owner and memory context.
+    unsafe {
+        if is_toast(old) {
+            // VACUUM FULL of a TOAST table by itself: its rows are ordinary, and a chunk's seal does
+            // not depend on where it lies.
+            let copy = heap().relation_copy_for_cluster.unwrap_unchecked();
+            return pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                copy(
+                    old,
+                    new,
+                    old_index,
+                    use_sort,
+                    oldest_xmin,
+                    xid_cutoff,
+                    multi_cutoff,
+                    num_tuples,
+                    tups_vacuumed,
+                    tups_recently_dead,
+                )
+            });
+        }
+        let rewrite =
+            ffi::begin_heap_rewrite(old, shadow::of(new), oldest_xmin, *xid_cutoff, *multi_cutoff);
+        let source = begin(old, old_index);
+        let raw_slot = pg_sys::MakeSingleTupleTableSlot(
+            shadow::no_columns(),
+            &raw const pg_sys::TTSOpsBufferHeapTuple,
+        );
+        let per_row = pg_sys::AllocSetContextCreateInternal(
+            pg_sys::CurrentMemoryContext,
+            c"pg_sealed rewrite".as_ptr(),
+            0,
+            8 * 1024,
+            8 * 1024 * 1024,
+        );
+        let mut seen = 0i64;
+        while next(&source, raw_slot) {
+            pgrx::check_for_interrupts!();
+            seen += 1;
+            let raw = (*raw_slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tuple;
+            match fate(raw, raw_slot, oldest_xmin) {
+                Fate::Dead => {
+                    *tups_vacuumed += 1.0;
+                    // The rewrite still needs to see it, for its chains.
+                    if ffi::rewrite_heap_dead_tuple(rewrite, raw) {
+                        *tups_vacuumed += 1.0;
+                        *tups_recently_dead -= 1.0;
+                    }
+                    continue;
+                }
+                Fate::RecentlyDead => *tups_recently_dead += 1.0,
+                Fate::Live => {}
+            }
+            *num_tuples += 1.0;
+            pg_sys::MemoryContextReset(per_row);
+            let before = pg_sys::MemoryContextSwitchTo(per_row);
+            let sealed = reseal(old, new, raw);
+            pg_sys::MemoryContextSwitchTo(before);
+            ffi::rewrite_heap_tuple(rewrite, raw, sealed);
+            progress(&source, seen, *num_tuples);
+        }
+        end(source);
+        pg_sys::ExecDropSingleTupleTableSlot(raw_slot);
+        ffi::end_heap_rewrite(rewrite);
+        pg_sys::MemoryContextDelete(per_row);
+    }
+}
+
+/// Opens a row and seals it for the new table, without the columns that were dropped.
+unsafe fn reseal(
+    old: pg_sys::Relation,
+    new: pg_sys::Relation,
+    raw: pg_sys::HeapTuple,
+) -> pg_sys::HeapTuple {
+    // SAFETY: the page is pinned; everything is palloc'd in the per-row context.
+    unsafe {
+        let row = slot::open_copy(raw, owner(old));
+        let desc = (*new).rd_att;
+        let natts = (*desc).natts as usize;
+        let mut values = vec![pg_sys::Datum::null(); natts];
+        let mut isnull = vec![true; natts];
+        pg_sys::heap_deform_tuple(row, (*old).rd_att, values.as_mut_ptr(), isnull.as_mut_ptr());
+        for (i, null) in isnull.iter_mut().enumerate() {
+            *null |= toast::attribute(desc, i).dropped;
+        }
+        let formed = pg_sys::heap_form_tuple(desc, values.as_mut_ptr(), isnull.as_mut_ptr());
+        // heap_toast_insert_or_update() is told the same in raw_heap_insert().
+        let stored = toast::store(new, formed, None, pg_sys::HEAP_INSERT_SKIP_FSM as i32);
+        modify::seal(stored, owner(new))
+    }
+}
+
+enum Fate {
+    Live,
+    RecentlyDead,
+    Dead,
+}
+
+unsafe fn fate(
+    raw: pg_sys::HeapTuple,
+    slot: *mut pg_sys::TupleTableSlot,
+    oldest_xmin: pg_sys::TransactionId,
+) -> Fate {
+    // SAFETY: the slot pins the tuple's page.
+    unsafe {
+        let buffer = (*slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).buffer;
+        pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+        let state = pg_sys::HeapTupleSatisfiesVacuum(raw, oldest_xmin, buffer);
+        pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+        use pg_sys::HTSV_Result::*;
+        // Under the exclusive lock of CLUSTER, "in progress" can only be our own transaction.
+        match state {
+            HEAPTUPLE_DEAD => Fate::Dead,
+            HEAPTUPLE_RECENTLY_DEAD | HEAPTUPLE_DELETE_IN_PROGRESS => Fate::RecentlyDead,
+            _ => Fate::Live,
+        }
+    }
+}
+
+unsafe fn begin(old: pg_sys::Relation, index: pg_sys::Relation) -> Source {
+    let any = (&raw mut pg_sys::SnapshotAnyData).cast();
+    // SAFETY: open relations; SnapshotAny is a static of the server. Progress as heapam reports it.
+    unsafe {
+        if index.is_null() {
+            report(
+                pg_sys::PROGRESS_CLUSTER_PHASE,
+                pg_sys::PROGRESS_CLUSTER_PHASE_SEQ_SCAN_HEAP.into(),
+            );
+            let flags = pg_sys::ScanOptions::SO_TYPE_SEQSCAN
+                | pg_sys::ScanOptions::SO_ALLOW_STRAT
+                | pg_sys::ScanOptions::SO_ALLOW_SYNC
+                | pg_sys::ScanOptions::SO_ALLOW_PAGEMODE;
+            let scan = pg_sys::heap_beginscan(
+                old,
+                any,
+                0,
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                flags,
+            );
+            let blocks = (*scan.cast::<pg_sys::HeapScanDescData>()).rs_nblocks;
+            report(pg_sys::PROGRESS_CLUSTER_TOTAL_HEAP_BLKS, blocks.into());
+            return Source::Table(scan);
+        }
+        report(
+            pg_sys::PROGRESS_CLUSTER_PHASE,
+            pg_sys::PROGRESS_CLUSTER_PHASE_INDEX_SCAN_HEAP.into(),
+        );
+        report(pg_sys::PROGRESS_CLUSTER_INDEX_RELID, (*index).rd_id.to_u32().into());
+        #[cfg(not(feature = "pg18"))]
+        let scan = pg_sys::index_beginscan(old, index, any, 0, 0);
+        #[cfg(feature = "pg18")]
+        let scan = pg_sys::index_beginscan(old, index, any, std::ptr::null_mut(), 0, 0);
+        pg_sys::index_rescan(scan, std::ptr::null_mut(), 0, std::ptr::null_mut(), 0);
+        Source::Index(scan)
+    }
+}
+
+fn report(param: u32, value: i64) {
+    // SAFETY: writes to this backend's progress entry.
+    unsafe { pg_sys::pgstat_progress_update_param(param as i32, value) };
+}
+
+unsafe fn progress(source: &Source, seen: i64, written: f64) {
+    report(pg_sys::PROGRESS_CLUSTER_HEAP_TUPLES_SCANNED, seen);
+    report(pg_sys::PROGRESS_CLUSTER_HEAP_TUPLES_WRITTEN, written as i64);
+    if let Source::Table(scan) = source {
+        // SAFETY: a heap scan that began.
+        let (at, start, blocks) = unsafe {
+            let s = &*scan.cast::<pg_sys::HeapScanDescData>();
+            (i64::from(s.rs_cblock), i64::from(s.rs_startblock), i64::from(s.rs_nblocks))
+        };
+        // The scan may start in the middle and wrap around.
+        let done = (at + blocks - start) % blocks.max(1) + 1;
+        report(pg_sys::PROGRESS_CLUSTER_HEAP_BLKS_SCANNED, done);
+    }
+}
+
+/// Puts the next row into `slot`, pinned. heap's functions, not ours: the raw row and its buffer are
+/// what HeapTupleSatisfiesVacuum() needs.
+unsafe fn next(source: &Source, slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: an open scan; the C function pointer is called guarded.
+    unsafe {
+        match *source {
+            Source::Table(scan) => {
+                pg_sys::heap_getnextslot(scan, pg_sys::ScanDirection::ForwardScanDirection, slot)
+            }
+            Source::Index(scan) => loop {
+                if !(*scan).xs_heap_continue
+                    && pg_sys::index_getnext_tid(scan, pg_sys::ScanDirection::ForwardScanDirection)
+                        .is_null()
+                {
+                    return false;
+                }
+                let fetch = heap().index_fetch_tuple.unwrap_unchecked();
+                let (mut again, mut all_dead) = ((*scan).xs_heap_continue, false);
+                let any = (&raw mut pg_sys::SnapshotAnyData).cast();
+                let (again_at, dead_at) = (&raw mut again, &raw mut all_dead);
+                let found = pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                    let tid = &raw mut (*scan).xs_heaptid;
+                    fetch((*scan).xs_heapfetch, tid, any, slot, again_at, dead_at)
+                });
+                (*scan).xs_heap_continue = again;
+                if found {
+                    return true;
+                }
+            },
+        }
+    }
+}
+
+unsafe fn end(source: Source) {
+    // SAFETY: ends what `begin` began.
+    unsafe {
+        match source {
+            Source::Table(scan) => pg_sys::heap_endscan(scan),
+            Source::Index(scan) => pg_sys::index_endscan(scan),
+        }
+    }
+}

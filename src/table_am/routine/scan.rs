@@ -1,0 +1,223 @@
+//! Callbacks that read: heap's own, filling the slot inside the lazy slot.
+//!
+//! Not guarded by pgrx, on purpose: each is a frame without destructors around one call of heap's
+//! function, and runs once a row. See `slot` for what makes that sound.
+
+use pgrx::pg_sys;
+
+use super::slot;
+use crate::pg::shadow::heap;
+
+/// Calls heap's callback `$f` with the slot inside `$slot` and takes the row over; a TOAST table's
+/// slot is heap's own and goes straight through.
+macro_rules! through {
+    ($slot:ident, $rel:expr, $found:expr, |$s:ident| $call:expr) => {{
+        if slot::is_lazy($slot) {
+            let rel = $rel;
+            let $s = slot::inner($slot);
+            let result = $call;
+            slot::taken($slot, rel, $found(&result));
+            result
+        } else {
+            let $s = $slot;
+            $call
+        }
+    }};
+}
+
+/// heap's callback of this name; every one of them is set (`heapam_methods`).
+macro_rules! of_heap {
+    ($name:ident) => {
+        heap().$name.unwrap_unchecked()
+    };
+}
+
+pub unsafe extern "C-unwind" fn scan_getnextslot(
+    scan: pg_sys::TableScanDesc,
+    direction: pg_sys::ScanDirection::Type,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> bool {
+    // SAFETY: arguments as heap's callback takes them; see the module's note.
+    unsafe {
+        through!(slot, (*scan).rs_rd, |r: &bool| *r, |s| of_heap!(scan_getnextslot)(
+            scan, direction, s
+        ))
+    }
+}
+
+pub unsafe extern "C-unwind" fn scan_getnextslot_tidrange(
+    scan: pg_sys::TableScanDesc,
+    direction: pg_sys::ScanDirection::Type,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> bool {
+    // SAFETY: as above.
+    unsafe {
+        through!(slot, (*scan).rs_rd, |r: &bool| *r, |s| of_heap!(scan_getnextslot_tidrange)(
+            scan, direction, s
+        ))
+    }
+}
+
+pub unsafe extern "C-unwind" fn index_fetch_tuple(
+    scan: *mut pg_sys::IndexFetchTableData,
+    tid: pg_sys::ItemPointer,
+    snapshot: pg_sys::Snapshot,
+    slot: *mut pg_sys::TupleTableSlot,
+    call_again: *mut bool,
+    all_dead: *mut bool,
+) -> bool {
+    // SAFETY: as above.
+    unsafe {
+        through!(slot, (*scan).rel, |r: &bool| *r, |s| of_heap!(index_fetch_tuple)(
+            scan, tid, snapshot, s, call_again, all_dead
+        ))
+    }
+}
+
+pub unsafe extern "C-unwind" fn tuple_fetch_row_version(
+    rel: pg_sys::Relation,
+    tid: pg_sys::ItemPointer,
+    snapshot: pg_sys::Snapshot,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> bool {
+    // SAFETY: as above.
+    unsafe {
+        through!(slot, rel, |r: &bool| *r, |s| of_heap!(tuple_fetch_row_version)(
+            rel, tid, snapshot, s
+        ))
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+pub unsafe extern "C-unwind" fn tuple_lock(
+    rel: pg_sys::Relation,
+    tid: pg_sys::ItemPointer,
+    snapshot: pg_sys::Snapshot,
+    slot: *mut pg_sys::TupleTableSlot,
+    cid: pg_sys::CommandId,
+    mode: pg_sys::LockTupleMode::Type,
+    wait_policy: pg_sys::LockWaitPolicy::Type,
+    flags: u8,
+    tmfd: *mut pg_sys::TM_FailureData,
+) -> pg_sys::TM_Result::Type {
+    // SAFETY: as above. heap fills the slot whatever the result is.
+    unsafe {
+        through!(slot, rel, |_: &pg_sys::TM_Result::Type| true, |s| of_heap!(tuple_lock)(
+            rel,
+            tid,
+            snapshot,
+            s,
+            cid,
+            mode,
+            wait_policy,
+            flags,
+            tmfd
+        ))
+    }
+}
+
+/// ANALYZE: counts every row and samples none, so no value ever reaches `pg_statistic`.
+///
+/// `acquire_sample_rows()` derives reltuples from the counts, and `do_analyze_rel()` computes
+/// statistics only if it was given a row. No key is needed and nothing is opened under the buffer
+/// lock that heap's callback holds here.
+pub unsafe extern "C-unwind" fn scan_analyze_next_tuple(
+    scan: pg_sys::TableScanDesc,
+    oldest_xmin: pg_sys::TransactionId,
+    live: *mut f64,
+    dead: *mut f64,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> bool {
+    // SAFETY: as above; heap's callback is called until it has let go of the page.
+    unsafe {
+        if !slot::is_lazy(slot) {
+            return of_heap!(scan_analyze_next_tuple)(scan, oldest_xmin, live, dead, slot);
+        }
+        let s = slot::inner(slot);
+        while of_heap!(scan_analyze_next_tuple)(scan, oldest_xmin, live, dead, s) {}
+        false
+    }
+}
+
+#[cfg(not(feature = "pg18"))]
+pub unsafe extern "C-unwind" fn scan_bitmap_next_tuple(
+    scan: pg_sys::TableScanDesc,
+    page: *mut pg_sys::TBMIterateResult,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> bool {
+    // SAFETY: as above.
+    unsafe {
+        through!(slot, (*scan).rs_rd, |r: &bool| *r, |s| of_heap!(scan_bitmap_next_tuple)(
+            scan, page, s
+        ))
+    }
+}
+
+#[cfg(feature = "pg18")]
+pub unsafe extern "C-unwind" fn scan_bitmap_next_tuple(
+    scan: pg_sys::TableScanDesc,
+    slot: *mut pg_sys::TupleTableSlot,
+    recheck: *mut bool,
+    lossy_pages: *mut u64,
+    exact_pages: *mut u64,
+) -> bool {
+    // SAFETY: as above.
+    unsafe {
+        through!(slot, (*scan).rs_rd, |r: &bool| *r, |s| of_heap!(scan_bitmap_next_tuple)(
+            scan,
+            s,
+            recheck,
+            lossy_pages,
+            exact_pages
+        ))
+    }
+}
+
+pub unsafe extern "C-unwind" fn scan_sample_next_tuple(
+    scan: pg_sys::TableScanDesc,
+    state: *mut pg_sys::SampleScanState,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> bool {
+    // SAFETY: as above.
+    unsafe {
+        through!(slot, (*scan).rs_rd, |r: &bool| *r, |s| of_heap!(scan_sample_next_tuple)(
+            scan, state, s
+        ))
+    }
+}
+
+/// Whether the row in `slot` is visible to `snapshot` (RI checks, ON CONFLICT).
+///
+/// heap's own wants the buffer that its slot pins; a materialised lazy slot has none, so the header
+/// is read again at the row's TID.
+#[pgrx::pg_guard]
+pub unsafe extern "C-unwind" fn tuple_satisfies_snapshot(
+    rel: pg_sys::Relation,
+    slot: *mut pg_sys::TupleTableSlot,
+    snapshot: pg_sys::Snapshot,
+) -> bool {
+    // SAFETY: every pg_sys call is guarded; the resource owner drops lock and pin if one raises.
+    unsafe {
+        if !slot::is_lazy(slot) {
+            return pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                of_heap!(tuple_satisfies_snapshot)(rel, slot, snapshot)
+            });
+        }
+        let tid = (*slot).tts_tid;
+        let buffer = pg_sys::ReadBuffer(rel, crate::pg::tuple::block(&tid));
+        pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+        let page = pg_sys::BufferGetPage(buffer);
+        let item = pg_sys::PageGetItemId(page, tid.ip_posid);
+        let visible = (*item).lp_flags() == pg_sys::LP_NORMAL && {
+            let mut t = pg_sys::HeapTupleData {
+                t_len: (*item).lp_len(),
+                t_self: tid,
+                t_tableOid: (*rel).rd_id,
+                t_data: pg_sys::PageGetItem(page, item).cast(),
+            };
+            pg_sys::HeapTupleSatisfiesVisibility(&mut t, snapshot, buffer)
+        };
+        pg_sys::UnlockReleaseBuffer(buffer);
+        visible
+    }
+}

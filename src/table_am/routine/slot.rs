@@ -1,0 +1,532 @@
+//! The lazy slot: holds heapam's raw slot inside and opens the row on first attribute access.
+//!
+//! `count(*)` and everything else that asks for no attribute opens nothing. The opened row lives in
+//! a buffer that the slot reuses, laid out as an ordinary heap tuple, so core's own deform and
+//! copy routines (those of `TTSOpsHeapTuple`) work on it.
+//!
+//! Callbacks named `fast_*` and the slot operations are not guarded by pgrx: their frames hold
+//! nothing with a destructor, so PostgreSQL's ERROR may jump over them, and whatever can panic or
+//! raise from Rust happens in a `#[pg_guard]` function they call.
+
+use std::ffi::c_int;
+use std::sync::OnceLock;
+
+use pgrx::{pg_guard, pg_sys};
+use sealed_crypto::{OVERHEAD, RowBody};
+
+use crate::error::Error;
+use crate::pg::tuple::{self, BODY_BITS, HEADER, NATTS_MASK, SEALED_HOFF};
+use crate::pg::{relation, shadow};
+use crate::table_am::row::{self, NotOpened};
+
+/// Bytes by which a sealed tuple is longer than the heap tuple it holds: 24 of header and 38 of
+/// seal and 3 of body prefix, instead of the 23 of the heap tuple's header.
+pub const GROWTH: usize = SEALED_HOFF + OVERHEAD + PREFIX - HEADER;
+/// Bytes of `RowBody` in front of the null bitmap.
+const PREFIX: usize = 3;
+/// Where the opened body starts in a heap tuple: `RowBody` overlays `t_infomask` and `t_hoff`, so
+/// that the null bitmap and the data land where they belong.
+const BODY_AT: usize = HEADER - PREFIX;
+
+/// The slot of a sealed table.
+#[repr(C)]
+pub struct LazySlot {
+    /// `base.tuple` is the opened row, null until it is opened.
+    base: pg_sys::HeapTupleTableSlot,
+    /// What heapam fills.
+    inner: *mut pg_sys::TupleTableSlot,
+    /// The opened row's `HeapTupleData`.
+    head: pg_sys::HeapTupleData,
+    /// Its bytes, `capacity` of them, in the slot's memory context.
+    buffer: *mut u8,
+    capacity: usize,
+    /// The table whose keys open the row.
+    owner: pg_sys::Oid,
+    /// `inner` holds a sealed row that was not opened yet.
+    closed: bool,
+}
+
+static OPS: OnceLock<pg_sys::TupleTableSlotOps> = OnceLock::new();
+
+/// The operations of a sealed table's slots.
+pub fn ops() -> *const pg_sys::TupleTableSlotOps {
+    OPS.get_or_init(|| {
+        // SAFETY: TTSOpsHeapTuple is a constant of the server.
+        let mut ops = unsafe { pg_sys::TTSOpsHeapTuple };
+        ops.base_slot_size = size_of::<LazySlot>();
+        ops.init = Some(init);
+        ops.release = Some(release);
+        ops.clear = Some(clear);
+        ops.getsomeattrs = Some(getsomeattrs);
+        ops.getsysattr = Some(getsysattr);
+        ops.materialize = Some(materialize);
+        ops.copyslot = Some(copyslot);
+        ops.get_heap_tuple = Some(get_heap_tuple);
+        ops.copy_heap_tuple = Some(copy_heap_tuple);
+        ops.copy_minimal_tuple = Some(copy_minimal_tuple);
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        {
+            ops.is_current_xact_tuple = Some(is_current_xact_tuple);
+        }
+        ops
+    })
+}
+
+/// Whether the slot is a lazy one. The alternative is the buffer slot of a TOAST table.
+#[inline]
+pub unsafe fn is_lazy(slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: the executor passes a valid slot.
+    unsafe { std::ptr::eq((*slot).tts_ops, ops()) }
+}
+
+/// heapam's slot inside `slot`.
+#[inline]
+pub unsafe fn inner(slot: *mut pg_sys::TupleTableSlot) -> *mut pg_sys::TupleTableSlot {
+    // SAFETY: `is_lazy(slot)`; the inner slot lives as long as the outer one.
+    unsafe {
+        let lazy = slot.cast::<LazySlot>();
+        if (*lazy).inner.is_null() {
+            make_inner(lazy);
+        }
+        (*lazy).inner
+    }
+}
+
+#[cold]
+#[pg_guard]
+unsafe extern "C-unwind" fn make_inner(lazy: *mut LazySlot) {
+    // SAFETY: allocated in the slot's own context, so it dies with the slot even after an ERROR.
+    unsafe {
+        let old = pg_sys::MemoryContextSwitchTo((*lazy).base.base.tts_mcxt);
+        (*lazy).inner = pg_sys::MakeTupleTableSlot(
+            shadow::no_columns(),
+            &raw const pg_sys::TTSOpsBufferHeapTuple,
+        );
+        pg_sys::MemoryContextSwitchTo(old);
+    }
+}
+
+/// Takes over what heapam just put into the inner slot (or found nothing).
+#[inline]
+pub unsafe fn taken(slot: *mut pg_sys::TupleTableSlot, rel: pg_sys::Relation, found: bool) {
+    // SAFETY: `is_lazy(slot)` and `inner(slot)` was filled; nothing here raises but the C calls,
+    // over which no destructor is pending.
+    unsafe {
+        let lazy = slot.cast::<LazySlot>();
+        let filled = (*lazy).inner;
+        if !found || (*filled).tts_flags & pg_sys::TTS_FLAG_EMPTY as u16 != 0 {
+            clear(slot);
+            return;
+        }
+        drop_owned(lazy);
+        (*lazy).base.tuple = std::ptr::null_mut();
+        (*lazy).base.off = 0;
+        (*slot).tts_tid = (*filled).tts_tid;
+        (*slot).tts_tableOid = (*filled).tts_tableOid;
+        (*slot).tts_nvalid = 0;
+        if (*filled.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tuple.is_null() {
+            // 17's bitmap scan answers count(*) from the visibility map with an all-NULL row.
+            (*lazy).closed = false;
+            all_null(slot);
+            return;
+        }
+        (*lazy).owner = super::owner(rel);
+        (*lazy).closed = true;
+        (*slot).tts_flags &= !(pg_sys::TTS_FLAG_EMPTY as u16);
+    }
+}
+
+#[cold]
+#[pg_guard]
+unsafe extern "C-unwind" fn all_null(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: a valid slot of ours; the row becomes virtual.
+    unsafe { pg_sys::ExecStoreAllNullTuple(slot) };
+}
+
+/// Frees a tuple that `materialize` or `copyslot` allocated.
+#[inline]
+unsafe fn drop_owned(lazy: *mut LazySlot) {
+    // SAFETY: SHOULDFREE says that base.tuple is a palloc'd tuple of this slot.
+    unsafe {
+        if (*lazy).base.base.tts_flags & pg_sys::TTS_FLAG_SHOULDFREE as u16 != 0 {
+            pg_sys::heap_freetuple((*lazy).base.tuple);
+            (*lazy).base.base.tts_flags &= !(pg_sys::TTS_FLAG_SHOULDFREE as u16);
+        }
+    }
+}
+
+/// heap's slot operations, which do the work once the row is open.
+#[inline]
+fn heap_ops() -> &'static pg_sys::TupleTableSlotOps {
+    // SAFETY: a constant of the server.
+    unsafe { &*(&raw const pg_sys::TTSOpsHeapTuple) }
+}
+
+#[inline]
+unsafe fn open(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: called by the slot operations only, with a slot of ours.
+    unsafe {
+        let lazy = slot.cast::<LazySlot>();
+        if (*lazy).closed && !open_fast(lazy) {
+            open_slow(lazy);
+        }
+    }
+}
+
+/// Opens with what is at hand; false if memory, the layout or the seal say otherwise.
+unsafe fn open_fast(lazy: *mut LazySlot) -> bool {
+    // SAFETY: `closed` says that the inner slot holds a pinned sealed tuple, whose bytes past the
+    // header do not change while the pin is held. No call in here can raise or panic.
+    unsafe {
+        let sealed = (*(*lazy).inner.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tuple;
+        if !is_sealed(sealed) || (*lazy).capacity < (*sealed).t_len as usize {
+            return false;
+        }
+        let (payload, body) = views(sealed, (*lazy).buffer);
+        if !row::open_near((*lazy).owner, payload, body) {
+            return false;
+        }
+        finish(lazy, sealed)
+    }
+}
+
+#[cold]
+#[pg_guard]
+unsafe extern "C-unwind" fn open_slow(lazy: *mut LazySlot) {
+    // SAFETY: as for `open_fast`; an ERROR in here leaves the slot closed and its buffer owned.
+    unsafe {
+        let sealed = (*(*lazy).inner.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tuple;
+        let need = (*sealed).t_len as usize;
+        if (*lazy).capacity < need {
+            if !(*lazy).buffer.is_null() {
+                pg_sys::pfree((*lazy).buffer.cast());
+                (*lazy).buffer = std::ptr::null_mut();
+                (*lazy).capacity = 0;
+            }
+            let capacity = need.max(512);
+            let context = (*lazy).base.base.tts_mcxt;
+            (*lazy).buffer = pg_sys::MemoryContextAlloc(context, capacity).cast();
+            (*lazy).capacity = capacity;
+        }
+        if let Err(why) = try_open(sealed, (*lazy).owner, (*lazy).buffer, &mut (*lazy).head) {
+            why.report(sealed);
+        }
+        (*lazy).base.tuple = &mut (*lazy).head;
+        (*lazy).base.off = 0;
+        (*lazy).closed = false;
+    }
+}
+
+/// Writes the opened tuple's header and makes it the slot's row.
+#[inline]
+unsafe fn finish(lazy: *mut LazySlot, sealed: pg_sys::HeapTuple) -> bool {
+    // SAFETY: the caller just opened the body into `buffer`.
+    unsafe {
+        if !write_header(sealed, (*lazy).buffer, &mut (*lazy).head) {
+            return false;
+        }
+        (*lazy).base.tuple = &mut (*lazy).head;
+        (*lazy).base.off = 0;
+        (*lazy).closed = false;
+        true
+    }
+}
+
+/// What stops a row from being opened.
+pub enum Trouble {
+    /// The seal says no.
+    Seal(NotOpened),
+    /// A plain row in a table that has none.
+    Plain,
+}
+
+impl Trouble {
+    /// The error for the row at `tuple`'s TID.
+    pub unsafe fn into_error(self, tuple: pg_sys::HeapTuple) -> Error {
+        // SAFETY: the caller passes the tuple that did not open, with t_self and t_tableOid set.
+        let (oid, tid) = unsafe { ((*tuple).t_tableOid, (*tuple).t_self) };
+        let (relation, ctid) = (relation::name(oid), tuple::display(&tid));
+        match self {
+            Trouble::Plain => Error::PlainRow { relation, ctid },
+            Trouble::Seal(NotOpened::Damaged) => Error::DamagedRow { relation, ctid },
+            Trouble::Seal(NotOpened::Foreign) => Error::ForeignRow { relation, ctid },
+            Trouble::Seal(NotOpened::Keyring(e)) => e,
+        }
+    }
+
+    /// Raises the error for the row at `tuple`'s TID.
+    pub unsafe fn report(self, tuple: pg_sys::HeapTuple) -> ! {
+        // SAFETY: passed on.
+        unsafe { self.into_error(tuple) }.report()
+    }
+}
+
+/// Whether the tuple has the shape of a sealed row.
+#[inline]
+unsafe fn is_sealed(t: pg_sys::HeapTuple) -> bool {
+    // SAFETY: a tuple of heapam's; 23 header bytes are always there.
+    unsafe {
+        let header = &*(*t).t_data;
+        header.t_infomask2 & NATTS_MASK == 0
+            && usize::from(header.t_hoff) == SEALED_HOFF
+            && (*t).t_len as usize >= SEALED_HOFF + OVERHEAD + PREFIX
+    }
+}
+
+/// The sealed bytes of `t`, and where its body goes in `buffer`.
+#[inline]
+unsafe fn views<'a>(t: pg_sys::HeapTuple, buffer: *mut u8) -> (&'a [u8], &'a mut [u8]) {
+    // SAFETY: `is_sealed(t)`; `buffer` has at least t_len bytes, and an opened tuple is GROWTH
+    // shorter than a sealed one. The page is pinned (or the tuple is a copy), and concurrent
+    // writers change only the 23 header bytes, which the slice leaves out.
+    unsafe {
+        let len = (*t).t_len as usize - SEALED_HOFF;
+        let payload = std::slice::from_raw_parts((*t).t_data.cast::<u8>().add(SEALED_HOFF), len);
+        let body = std::slice::from_raw_parts_mut(buffer.add(BODY_AT), len - OVERHEAD);
+        (payload, body)
+    }
+}
+
+/// Completes the tuple in `buffer`, whose body is open: transaction fields from the sealed tuple,
+/// the shape from the body's prefix. False if the prefix is not one of ours.
+#[inline]
+unsafe fn write_header(
+    sealed: pg_sys::HeapTuple,
+    buffer: *mut u8,
+    head: &mut pg_sys::HeapTupleData,
+) -> bool {
+    // SAFETY: as for `views`.
+    unsafe {
+        let (_, body) = views(sealed, buffer);
+        let Ok(shape) = RowBody::parse(body) else { return false };
+        let from = &*(*sealed).t_data;
+        std::ptr::copy_nonoverlapping((*sealed).t_data.cast::<u8>(), buffer, BODY_AT - 2);
+        let to = &mut *buffer.cast::<pg_sys::HeapTupleHeaderData>();
+        let mut bits = 0;
+        if shape.has_null {
+            bits |= pg_sys::HEAP_HASNULL as u16;
+        }
+        if shape.has_varwidth {
+            bits |= pg_sys::HEAP_HASVARWIDTH as u16;
+        }
+        if shape.has_external {
+            bits |= pg_sys::HEAP_HASEXTERNAL as u16;
+        }
+        to.t_infomask2 = from.t_infomask2 & !NATTS_MASK | shape.natts;
+        to.t_infomask = from.t_infomask & !BODY_BITS | bits;
+        to.t_hoff = shape.hoff;
+        head.t_len = (*sealed).t_len - GROWTH as u32;
+        head.t_self = (*sealed).t_self;
+        head.t_tableOid = (*sealed).t_tableOid;
+        head.t_data = to;
+        true
+    }
+}
+
+/// Opens `sealed` into `buffer` (at least `t_len` bytes, 8-byte aligned) and fills `head`.
+pub unsafe fn try_open(
+    sealed: pg_sys::HeapTuple,
+    owner: pg_sys::Oid,
+    buffer: *mut u8,
+    head: &mut pg_sys::HeapTupleData,
+) -> Result<(), Trouble> {
+    // SAFETY: the caller holds the tuple's page pinned or owns the copy, and owns `buffer`.
+    unsafe {
+        if (*(*sealed).t_data).t_infomask2 & NATTS_MASK != 0 {
+            return Err(Trouble::Plain);
+        }
+        if !is_sealed(sealed) {
+            return Err(Trouble::Seal(NotOpened::Damaged));
+        }
+        let (payload, body) = views(sealed, buffer);
+        row::open(owner, payload, body).map_err(Trouble::Seal)?;
+        if !write_header(sealed, buffer, head) {
+            return Err(Trouble::Seal(NotOpened::Damaged));
+        }
+        Ok(())
+    }
+}
+
+/// Opens `sealed` into memory of the current context, as one palloc'd heap tuple.
+pub unsafe fn open_copy(sealed: pg_sys::HeapTuple, owner: pg_sys::Oid) -> pg_sys::HeapTuple {
+    use crate::pg::tuple::HEAPTUPLESIZE;
+    // SAFETY: the caller holds the tuple's page pinned; memory belongs to the current context.
+    unsafe {
+        let t = pg_sys::palloc(HEAPTUPLESIZE + (*sealed).t_len as usize)
+            .cast::<pg_sys::HeapTupleData>();
+        let buffer = t.cast::<u8>().add(HEAPTUPLESIZE);
+        if let Err(why) = try_open(sealed, owner, buffer, &mut *t) {
+            why.report(sealed);
+        }
+        t
+    }
+}
+
+unsafe extern "C-unwind" fn init(_slot: *mut pg_sys::TupleTableSlot) {}
+
+unsafe extern "C-unwind" fn clear(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: a slot of ours. The inner slot's clear drops the buffer pin.
+    unsafe {
+        let lazy = slot.cast::<LazySlot>();
+        let filled = (*lazy).inner;
+        if !filled.is_null()
+            && (*filled).tts_flags & pg_sys::TTS_FLAG_EMPTY as u16 == 0
+            && let Some(f) = (*(*filled).tts_ops).clear
+        {
+            f(filled);
+        }
+        (*lazy).closed = false;
+        if let Some(f) = heap_ops().clear {
+            f(slot);
+        }
+        (*lazy).base.tuple = std::ptr::null_mut();
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn release(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: the slot is cleared and about to be freed by its owner; what it allocated goes first.
+    unsafe {
+        let lazy = slot.cast::<LazySlot>();
+        if !(*lazy).inner.is_null() {
+            // MakeTupleTableSlot() pinned a descriptor that is not reference-counted, so the slot
+            // is one allocation.
+            pg_sys::pfree((*lazy).inner.cast());
+            (*lazy).inner = std::ptr::null_mut();
+        }
+        if !(*lazy).buffer.is_null() {
+            pg_sys::pfree((*lazy).buffer.cast());
+            (*lazy).buffer = std::ptr::null_mut();
+            (*lazy).capacity = 0;
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn getsomeattrs(slot: *mut pg_sys::TupleTableSlot, natts: c_int) {
+    // SAFETY: a slot of ours, opened before heap's function looks at it.
+    unsafe {
+        open(slot);
+        if let Some(f) = heap_ops().getsomeattrs {
+            f(slot, natts);
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn getsysattr(
+    slot: *mut pg_sys::TupleTableSlot,
+    attnum: c_int,
+    isnull: *mut bool,
+) -> pg_sys::Datum {
+    // SAFETY: a slot of ours. The header's fields need no opening, but heap's function reads them
+    // from `base.tuple`: it gets the raw tuple for the length of the call.
+    unsafe {
+        let lazy = slot.cast::<LazySlot>();
+        let closed = (*lazy).closed;
+        if closed {
+            (*lazy).base.tuple =
+                (*(*lazy).inner.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tuple;
+        }
+        let value = match heap_ops().getsysattr {
+            Some(f) => f(slot, attnum, isnull),
+            None => pg_sys::Datum::null(),
+        };
+        if closed {
+            (*lazy).base.tuple = std::ptr::null_mut();
+        }
+        value
+    }
+}
+
+#[cfg(any(feature = "pg17", feature = "pg18"))]
+unsafe extern "C-unwind" fn is_current_xact_tuple(slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: as for `getsomeattrs`.
+    unsafe {
+        open(slot);
+        heap_ops().is_current_xact_tuple.is_some_and(|f| f(slot))
+    }
+}
+
+unsafe extern "C-unwind" fn materialize(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: as for `getsomeattrs`; heap's function copies the opened row into the slot's context,
+    // after which the pin is not needed.
+    unsafe {
+        open(slot);
+        if let Some(f) = heap_ops().materialize {
+            f(slot);
+        }
+        let filled = (*slot.cast::<LazySlot>()).inner;
+        if !filled.is_null()
+            && (*filled).tts_flags & pg_sys::TTS_FLAG_EMPTY as u16 == 0
+            && let Some(f) = (*(*filled).tts_ops).clear
+        {
+            f(filled);
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn copyslot(
+    dst: *mut pg_sys::TupleTableSlot,
+    src: *mut pg_sys::TupleTableSlot,
+) {
+    // SAFETY: `dst` is a slot of ours, `src` any slot; the copy lives in dst's context and is
+    // marked as its own before anything can raise.
+    unsafe {
+        let old = pg_sys::MemoryContextSwitchTo((*dst).tts_mcxt);
+        let copy = match (*(*src).tts_ops).copy_heap_tuple {
+            Some(f) => pg_sys::ffi::pg_guard_ffi_boundary(|| f(src)),
+            None => std::ptr::null_mut(),
+        };
+        pg_sys::MemoryContextSwitchTo(old);
+        clear(dst);
+        let lazy = dst.cast::<LazySlot>();
+        (*lazy).base.tuple = copy;
+        (*lazy).base.off = 0;
+        (*dst).tts_flags &= !(pg_sys::TTS_FLAG_EMPTY as u16);
+        (*dst).tts_flags |= pg_sys::TTS_FLAG_SHOULDFREE as u16;
+        (*dst).tts_nvalid = 0;
+        (*dst).tts_tid = (*copy).t_self;
+        (*dst).tts_tableOid = (*copy).t_tableOid;
+    }
+}
+
+unsafe extern "C-unwind" fn get_heap_tuple(slot: *mut pg_sys::TupleTableSlot) -> pg_sys::HeapTuple {
+    // SAFETY: as for `getsomeattrs`.
+    unsafe {
+        open(slot);
+        heap_ops().get_heap_tuple.map_or(std::ptr::null_mut(), |f| f(slot))
+    }
+}
+
+unsafe extern "C-unwind" fn copy_heap_tuple(
+    slot: *mut pg_sys::TupleTableSlot,
+) -> pg_sys::HeapTuple {
+    // SAFETY: as for `getsomeattrs`.
+    unsafe {
+        open(slot);
+        heap_ops().copy_heap_tuple.map_or(std::ptr::null_mut(), |f| f(slot))
+    }
+}
+
+#[cfg(not(feature = "pg18"))]
+unsafe extern "C-unwind" fn copy_minimal_tuple(
+    slot: *mut pg_sys::TupleTableSlot,
+) -> pg_sys::MinimalTuple {
+    // SAFETY: as for `getsomeattrs`.
+    unsafe {
+        open(slot);
+        heap_ops().copy_minimal_tuple.map_or(std::ptr::null_mut(), |f| f(slot))
+    }
+}
+
+#[cfg(feature = "pg18")]
+unsafe extern "C-unwind" fn copy_minimal_tuple(
+    slot: *mut pg_sys::TupleTableSlot,
+    extra: pg_sys::Size,
+) -> pg_sys::MinimalTuple {
+    // SAFETY: as for `getsomeattrs`.
+    unsafe {
+        open(slot);
+        heap_ops().copy_minimal_tuple.map_or(std::ptr::null_mut(), |f| f(slot, extra))
+    }
+}

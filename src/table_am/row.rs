@@ -1,0 +1,123 @@
+//! Sealing and opening of rows and chunks with this backend's keys.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use pgrx::pg_sys::Oid;
+use sealed_crypto::{self as crypto, ChunkId, LayoutId, SubkeyCache};
+
+use crate::error::Error;
+use crate::keyring::{self, Layout};
+
+/// Layouts a backend finds without asking the keyring: a join reads a few tables in turn.
+const NEAR: usize = 8;
+
+struct State {
+    subkeys: SubkeyCache,
+    near: [Option<Rc<Layout>>; NEAR],
+}
+
+thread_local! {
+    static STATE: RefCell<State> =
+        RefCell::new(State { subkeys: SubkeyCache::new(), near: [const { None }; NEAR] });
+}
+
+/// Why a row or chunk did not open.
+pub enum NotOpened {
+    /// The bytes do not verify, or their header is not one of ours.
+    Damaged,
+    /// It is sealed, and opens, under another table's layout.
+    Foreign,
+    /// The keyring cannot give the key.
+    Keyring(Error),
+}
+
+/// Opens a row if its layout is at hand; false means "ask `open`", never "damaged".
+///
+/// For the scan's inner loop: no PostgreSQL function is called, nothing can raise or panic.
+#[inline]
+pub fn open_near(owner: Oid, payload: &[u8], body: &mut [u8]) -> bool {
+    STATE.with(|state| {
+        let Ok(mut state) = state.try_borrow_mut() else { return false };
+        let state = &mut *state;
+        let Ok(id) = crypto::sealed_layout(payload) else { return false };
+        match &state.near[near(id)] {
+            Some(l) if l.id == id && l.relation == owner => {
+                crypto::open_row(&l.key, &mut state.subkeys, payload, body).is_ok()
+            }
+            _ => false,
+        }
+    })
+}
+
+/// Opens a row of the table `owner`: `payload` is the seal and the ciphertext, `body` 38 bytes less.
+pub fn open(owner: Oid, payload: &[u8], body: &mut [u8]) -> Result<(), NotOpened> {
+    let layout = layout_of(owner, payload)?;
+    STATE.with(|state| {
+        crypto::open_row(&layout.key, &mut state.borrow_mut().subkeys, payload, body)
+            .map_err(|_| NotOpened::Damaged)
+    })
+}
+
+/// Opens one TOAST chunk of the table `owner`.
+pub fn open_chunk(
+    owner: Oid,
+    id: &ChunkId,
+    payload: &[u8],
+    plain: &mut [u8],
+) -> Result<(), NotOpened> {
+    let layout = layout_of(owner, payload)?;
+    STATE.with(|state| {
+        crypto::open_chunk(&layout.key, &mut state.borrow_mut().subkeys, id, payload, plain)
+            .map_err(|_| NotOpened::Damaged)
+    })
+}
+
+/// Seals a row of the table `owner` in place: 38 bytes of room, then the body.
+pub fn seal(owner: Oid, payload: &mut [u8]) -> Result<(), Error> {
+    let layout = keyring::current_layout(owner)?;
+    let nonce = keyring::next_nonce()?;
+    STATE.with(|state| {
+        Ok(crypto::seal_row(&layout.key, &mut state.borrow_mut().subkeys, nonce, payload)?)
+    })
+}
+
+/// Seals one TOAST chunk of the table `owner` in place.
+pub fn seal_chunk(owner: Oid, id: &ChunkId, payload: &mut [u8]) -> Result<(), Error> {
+    let layout = keyring::current_layout(owner)?;
+    let nonce = keyring::next_nonce()?;
+    STATE.with(|state| {
+        Ok(crypto::seal_chunk(&layout.key, &mut state.borrow_mut().subkeys, nonce, id, payload)?)
+    })
+}
+
+/// Drops every key this module holds (process exit, or a key was destroyed).
+pub fn wipe() {
+    STATE.with(|state| {
+        if let Ok(mut state) = state.try_borrow_mut() {
+            state.subkeys.clear();
+            state.near = [const { None }; NEAR];
+        }
+    });
+}
+
+fn near(id: LayoutId) -> usize {
+    id.get() as usize % NEAR
+}
+
+/// The layout a sealed message names, if it is one of the table `owner`.
+fn layout_of(owner: Oid, payload: &[u8]) -> Result<Rc<Layout>, NotOpened> {
+    let id = crypto::sealed_layout(payload).map_err(|_| NotOpened::Damaged)?;
+    let layout = STATE.with(|s| s.borrow().near[near(id)].clone().filter(|l| l.id == id));
+    let layout = match layout {
+        Some(layout) => layout,
+        None => {
+            // Reads the catalog, so it may raise: no borrow is held here.
+            let layout = keyring::layout(id).map_err(NotOpened::Keyring)?;
+            STATE.with(|s| s.borrow_mut().near[near(id)] = Some(layout.clone()));
+            layout
+        }
+    };
+    // Without this a row copied from another sealed table would open here.
+    if layout.relation != owner { Err(NotOpened::Foreign) } else { Ok(layout) }
+}
