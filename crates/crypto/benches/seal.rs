@@ -1,0 +1,140 @@
+//! Nanoseconds to seal and open a row, by its length: `cargo bench -p sealed-crypto`.
+//!
+//! Each figure is the median of 41 batches of 2000 calls, with the subkey in the cache. The columns
+//! `evict` open rows of 64 layouts in turn (a hit, but not the last-used one), `miss` derives the
+//! subkey each time. Copying the plaintext in for sealing is part of the figure.
+#![allow(clippy::print_stdout)]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use sealed_crypto::rand_core::Rng;
+use sealed_crypto::{
+    DataKeyHeader, Dek, Id, KernelRng, LayoutId, LayoutKey, MasterKey, MasterSeed, NonceBlock,
+    OVERHEAD, SaltState, SubkeyCache, Suite, open_row, seal_row, unwrap_key, wrap_key,
+};
+
+const LENGTHS: [usize; 7] = [32, 64, 100, 200, 512, 1996 - OVERHEAD, 8192];
+const CALLS: u32 = 2000;
+
+fn main() {
+    // `cargo test --all-targets` runs this binary too, without this argument.
+    if !std::env::args().any(|a| a == "--bench") {
+        return;
+    }
+    rows();
+    keys();
+}
+
+fn rows() {
+    let dek = Dek::random(&mut KernelRng);
+    let table = Id::make(&mut KernelRng);
+    let keys: Vec<LayoutKey> = (1..=64).map(|n| derive(&dek, &table, n)).collect();
+    println!("{:>6} {:>8} {:>8} {:>8} {:>8}", "bytes", "seal", "open", "evict", "miss");
+    for len in LENGTHS {
+        let mut nonces = Nonces::default();
+        let mut cache = SubkeyCache::new();
+        let mut plain = vec![0; len];
+        KernelRng.fill_bytes(&mut plain);
+        let mut payload = vec![0; OVERHEAD + len];
+        let mut body = vec![0; len];
+
+        let seal = median(|| {
+            payload[OVERHEAD..].copy_from_slice(&plain);
+            seal_row(&keys[0], &mut cache, nonces.next(), black_box(&mut payload)).is_ok()
+        });
+        let open = median(|| {
+            open_row(&keys[0], &mut cache, black_box(&payload), black_box(&mut body)).is_ok()
+        });
+        assert_eq!(body, plain);
+
+        let sealed: Vec<Vec<u8>> = keys
+            .iter()
+            .map(|k| {
+                let mut p = [&[0; OVERHEAD], &plain[..]].concat();
+                seal_row(k, &mut cache, nonces.next(), &mut p).expect("seal");
+                p
+            })
+            .collect();
+        let mut turn = 0;
+        let evict = median(|| {
+            turn = (turn + 1) % keys.len();
+            open_row(&keys[turn], &mut cache, black_box(&sealed[turn]), &mut body).is_ok()
+        });
+        let miss = median(|| {
+            cache.clear();
+            open_row(&keys[0], &mut cache, black_box(&payload), &mut body).is_ok()
+        });
+        println!("{len:>6} {seal:>8.0} {open:>8.0} {evict:>8.0} {miss:>8.0}");
+    }
+}
+
+fn keys() {
+    println!("{:>22} {:>8} {:>8} {:>8}   (us)", "suite", "derive", "wrap", "unwrap");
+    for suite in Suite::ALL {
+        let seed = MasterSeed::random(&mut KernelRng);
+        let id = Id::make(&mut KernelRng);
+        let master = MasterKey::derive(id, suite, &seed).expect("derive");
+        let table = Id::make(&mut KernelRng);
+        let header = DataKeyHeader::data_key(&master, id, 1, table, 0);
+        let record = wrap_key(&mut KernelRng, &master, &header, &[7; 32]).expect("wrap");
+        let us = |f: &mut dyn FnMut() -> bool| {
+            let mut runs: Vec<f64> = (0..401)
+                .map(|_| {
+                    let start = Instant::now();
+                    assert!(black_box(f()));
+                    start.elapsed().as_nanos() as f64 / 1000.0
+                })
+                .collect();
+            runs.sort_by(f64::total_cmp);
+            runs[runs.len() / 2]
+        };
+        let derive = us(&mut || MasterKey::derive(id, suite, &seed).is_ok());
+        let wrap = us(&mut || wrap_key(&mut KernelRng, &master, &header, &[7; 32]).is_ok());
+        let unwrap = us(&mut || unwrap_key(&master, &record).is_ok());
+        println!("{:>22} {derive:>8.0} {wrap:>8.0} {unwrap:>8.0}", suite.name());
+    }
+}
+
+fn derive(dek: &Dek, table: &Id, layout: u32) -> LayoutKey {
+    LayoutKey::derive(dek, table, LayoutId::new(layout).expect("layout id"))
+}
+
+fn median(mut call: impl FnMut() -> bool) -> f64 {
+    let mut runs: Vec<f64> = (0..41)
+        .map(|_| {
+            let start = Instant::now();
+            for _ in 0..CALLS {
+                assert!(black_box(call()));
+            }
+            start.elapsed().as_nanos() as f64 / f64::from(CALLS)
+        })
+        .collect();
+    runs.sort_by(f64::total_cmp);
+    runs[runs.len() / 2]
+}
+
+/// Nonces as a backend gets them: a block at a time, random bytes from the kernel.
+#[derive(Default)]
+struct Nonces {
+    salt: SaltState,
+    block: Option<NonceBlock>,
+}
+
+impl Nonces {
+    fn next(&mut self) -> sealed_crypto::Nonce {
+        loop {
+            if let Some(nonce) = self.block.as_mut().and_then(NonceBlock::take) {
+                return nonce;
+            }
+            let reserved = self.salt.reserve(NonceBlock::MAX_LEN, 0, random);
+            self.block = Some(NonceBlock::new(reserved, random()));
+        }
+    }
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut b = [0; N];
+    KernelRng.fill_bytes(&mut b);
+    b
+}
