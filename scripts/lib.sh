@@ -72,9 +72,9 @@ apt_install() {
     done
     [ ${#missing[@]} != 0 ] || return 0
     say "installing: ${missing[*]}"
-    run_root apt-get -q update >&2
+    run_root apt-get -qq update >&2
     run_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get -q -y install --no-install-recommends --no-upgrade "${missing[@]}" >&2
+        apt-get -qq -y -o Dpkg::Use-Pty=0 install --no-install-recommends --no-upgrade "${missing[@]}" >&2
 }
 
 # --- what to undo at the end ---------------------------------------------------------------------
