@@ -202,7 +202,7 @@ proptest! {
         let r = s.reserve(len, now, || { drew = true; [8; 8] });
         let len = len.clamp(1, 256);
         let age = now.saturating_sub(drawn_at_us);
-        let reason = !drawn || next + len > SALT_SEALS || age >= SALT_AGE_US || age < -SALT_AGE_US;
+        let reason = !drawn || next + len > SALT_SEALS || age >= SALT_AGE_US || -age > SALT_AGE_US;
         prop_assert_eq!(drew, reason);
         prop_assert_eq!(r.len, len);
         prop_assert!(r.first + r.len <= SALT_SEALS);
