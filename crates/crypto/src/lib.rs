@@ -2,7 +2,7 @@
 //!
 //! Pure: nothing here reads a clock, a file or a socket. Random numbers and the time are arguments;
 //! the one exception is [`KernelRng`], a generator for callers to pass in. Every stored byte is
-//! drawn in [`format`].
+//! drawn in [`mod@format`].
 //!
 //! | module | what is in it |
 //! |---|---|
