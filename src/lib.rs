@@ -1,2 +1,18 @@
 //! pg_sealed: sealed tables for stock PostgreSQL.
+#![deny(unsafe_code)]
+
+mod error;
+mod guc;
+mod keyring;
+mod pg;
+mod policy;
+mod sql;
+
 pgrx::pg_module_magic!();
+
+/// Called by PostgreSQL when the library is loaded.
+#[pgrx::pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    keyring::init();
+    sql::init();
+}

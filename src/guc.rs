@@ -1,0 +1,75 @@
+//! The settings, all named `sealed.*`.
+
+use std::time::Duration;
+
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
+
+/// What happens when an index of PostgreSQL's own would hold values of a sealed table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PostgresGucEnum)]
+pub enum PlaintextIndex {
+    /// `CREATE INDEX` is refused; PRIMARY KEY and UNIQUE constraints are made, with a warning.
+    #[name = c"constraints"]
+    Constraints,
+    /// All are refused.
+    #[name = c"error"]
+    Error,
+    /// All are made, with a warning.
+    #[name = c"warning"]
+    Warning,
+    /// All are made.
+    #[name = c"allow"]
+    Allow,
+}
+
+static PLAINTEXT_INDEX: GucSetting<PlaintextIndex> =
+    GucSetting::<PlaintextIndex>::new(PlaintextIndex::Constraints);
+static KEYRING_SIZE: GucSetting<i32> = GucSetting::<i32>::new(4096);
+static PROVIDER_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(30_000);
+
+/// Makes the settings known. Only while `shared_preload_libraries` is being loaded.
+pub fn init() {
+    GucRegistry::define_enum_guc(
+        c"sealed.plaintext_index",
+        c"What to do when an index would store values of a sealed table in plaintext.",
+        c"\"constraints\" refuses CREATE INDEX and warns about PRIMARY KEY and UNIQUE constraints.",
+        &PLAINTEXT_INDEX,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"sealed.keyring_size",
+        c"How many unlocked keys the server holds in its secret memory.",
+        c"Keys that find no place are unwrapped again by each session that needs them.",
+        &KEYRING_SIZE,
+        64,
+        1 << 20,
+        GucContext::Postmaster,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"sealed.provider_timeout",
+        c"How long a key provider may take to answer.",
+        c"A call that takes longer is given up, with an error.",
+        &PROVIDER_TIMEOUT,
+        100,
+        600_000,
+        GucContext::Suset,
+        GucFlags::UNIT_MS,
+    );
+    crate::pg::hook::reserve_setting_prefix();
+}
+
+/// What to do about an index in plaintext.
+pub fn plaintext_index() -> PlaintextIndex {
+    PLAINTEXT_INDEX.get()
+}
+
+/// How many entries the keyring has.
+pub fn keyring_size() -> usize {
+    usize::try_from(KEYRING_SIZE.get()).unwrap_or(0)
+}
+
+/// How long a provider may take.
+pub fn provider_timeout() -> Duration {
+    Duration::from_millis(u64::try_from(PROVIDER_TIMEOUT.get()).unwrap_or(0))
+}

@@ -1,0 +1,233 @@
+//! Layouts and data keys of tables: found, made, removed.
+
+use std::rc::Rc;
+
+use sealed_crypto::rand_core::Rng;
+use sealed_crypto::{
+    DataKeyHeader, Dek, Id, KernelRng, LayoutId, LayoutKey, MasterKey, parse_key_header, unwrap_key,
+    wrap_key, wrap_key_to,
+};
+
+use super::records::{DataKeyRow, LayoutRow, RecipientRow, WrapRow};
+use super::shared::{self, Kind};
+use super::{Layout, cache, master};
+use crate::error::Error;
+use crate::pg::catalog::{self, Oid, Table, View};
+use crate::pg::xact;
+
+/// The layout for new rows of a table. At first need it makes the data key and the layout, inside
+/// the caller's transaction.
+///
+/// Ask for each statement at least, and again after anything that could end a subtransaction: what
+/// was made in one that is rolled back must not be used on.
+#[inline]
+pub fn current_layout(owner: Oid) -> Result<Rc<Layout>, Error> {
+    match cache::current(owner) {
+        Some(layout) if xact::statement_start() < layout.due_us => Ok(layout),
+        _ => find_current(owner),
+    }
+}
+
+/// The layout that a row names, for reading.
+#[inline]
+pub fn layout(id: LayoutId) -> Result<Rc<Layout>, Error> {
+    match cache::layout(id) {
+        Some(layout) => Ok(layout),
+        None => load(&LayoutRow::find(id)?.ok_or(Error::LayoutGone { layout: id.get() })?),
+    }
+}
+
+#[cold]
+fn find_current(owner: Oid) -> Result<Rc<Layout>, Error> {
+    let newest = newest(owner)?;
+    let layout = match &newest {
+        None => make(owner, 1, None)?,
+        Some(row) => {
+            let layout = load(row)?;
+            // A key wears out with years of sealing (docs/format.md): a new version begins.
+            if xact::statement_start() < layout.due_us {
+                layout
+            } else {
+                make(owner, row.version + 1, Some(row.table))?
+            }
+        }
+    };
+    cache::make_current(&layout);
+    Ok(layout)
+}
+
+/// The newest layout of a table, also one that this very command made.
+///
+/// Two sessions that make one at the same time both succeed: the ids tell the layouts apart, and
+/// the larger id is the current one of a version for everybody who sees both.
+pub fn newest(owner: Oid) -> Result<Option<LayoutRow>, Error> {
+    let rows = LayoutRow::of_relation(owner, View::Own)?;
+    Ok(rows.into_iter().max_by_key(|row| (row.version, row.id)))
+}
+
+fn load(row: &LayoutRow) -> Result<Rc<Layout>, Error> {
+    if let Some(layout) = cache::layout(row.id) {
+        return Ok(layout);
+    }
+    let (dek, created_us) = data_key(row)?;
+    let layout = Rc::new(Layout {
+        id: row.id,
+        relation: row.relation,
+        version: row.version,
+        data_key: row.data_key,
+        table: row.table,
+        key: LayoutKey::derive(&dek, &row.table, row.id),
+        due_us: created_us.saturating_add(DataKeyHeader::DUE_US),
+    });
+    cache::add(&layout, row.uncommitted);
+    Ok(layout)
+}
+
+/// The data key of a layout: from the secret memory, else unwrapped by a master key.
+///
+/// The catalog is asked first, so that a key that was destroyed is not used on from memory.
+fn data_key(row: &LayoutRow) -> Result<(Dek, i64), Error> {
+    let id = row.data_key;
+    let known = DataKeyRow::find(&id)?.ok_or_else(|| Error::DataKeyGone { id: id.to_string() })?;
+    if known.destroyed {
+        return Err(Error::KeyDestroyed { id: id.to_string() });
+    }
+    let damaged = || Error::DamagedDataKey { id: id.to_string() };
+    let (master_id, record) = master_wrap(&id)?;
+    let header = parse_key_header(&record).map_err(|_| damaged())?;
+    if header.key_id != id || header.table != row.table || known.table != row.table {
+        return Err(damaged());
+    }
+    if let Some(dek) = shared::find(Kind::DataKey, &id) {
+        return Ok((dek, header.created_us));
+    }
+    let master = master::unlock(&master_id)?;
+    let (header, key) = unwrap_key(&master, &record).map_err(|_| damaged())?;
+    let dek = Dek::from_slice(&key).ok_or_else(damaged)?;
+    if !row.uncommitted {
+        shared::store(Kind::DataKey, &id, &dek);
+    }
+    Ok((dek, header.created_us))
+}
+
+/// The wrap of a data key to a master key of this database, the active one if there are several.
+fn master_wrap(data_key: &Id) -> Result<(Id, Vec<u8>), Error> {
+    for view in [View::Committed, View::Own] {
+        let mut found = None;
+        for wrap in WrapRow::of_key(data_key, view)? {
+            if let Some(master) = super::records::MasterRow::find(&wrap.recipient)?
+                && (found.is_none() || master.active)
+            {
+                found = Some((wrap.recipient, wrap.record));
+            }
+        }
+        if let Some(found) = found {
+            return Ok(found);
+        }
+    }
+    Err(Error::DataKeyGone { id: data_key.to_string() })
+}
+
+/// Makes a new data key and layout of a table.
+pub fn make(owner: Oid, version: i32, table: Option<Id>) -> Result<Rc<Layout>, Error> {
+    // Before looking for the active master key: a rotation that holds the lock is waited for, one
+    // that comes later waits for us and sees what we write.
+    catalog::lock_for_writing(Table::DataKeyWrap)?;
+    let master = master::active()?;
+    let mut rng = KernelRng;
+    let dek = Dek::random(&mut rng);
+    let id = Id::make(&mut rng);
+    let table = table.unwrap_or_else(|| Id::make(&mut rng));
+    let number = u32::try_from(version).map_err(|_| Error::Limit { what: "data key versions" })?;
+    let now = xact::now_us();
+    let header = DataKeyHeader::data_key(&master, id, number, table, now);
+
+    let record = wrap_verified(&master, &header, dek.expose())?;
+    DataKeyRow::insert(&id, owner, version, master.suite(), &table)?;
+    WrapRow::insert(&id, &master.id(), record)?;
+    for recipient in RecipientRow::all()? {
+        insert_escrow(&recipient, &header, dek.expose())?;
+    }
+    let layout_id = unused_layout_id()?;
+    LayoutRow::insert(layout_id, owner, version, &id, &table)?;
+
+    let layout = Rc::new(Layout {
+        id: layout_id,
+        relation: owner,
+        version,
+        data_key: id,
+        table,
+        key: LayoutKey::derive(&dek, &table, layout_id),
+        due_us: now.saturating_add(DataKeyHeader::DUE_US),
+    });
+    cache::add(&layout, true);
+    Ok(layout)
+}
+
+/// Wraps a key to a master key and proves, by unwrapping it, that the record is good.
+pub fn wrap_verified(
+    master: &MasterKey,
+    header: &DataKeyHeader,
+    key: &[u8],
+) -> Result<Vec<u8>, Error> {
+    let record = wrap_key(&mut KernelRng, master, header, key)?;
+    let (again, opened) = unwrap_key(master, &record)?;
+    if again != *header || opened[..] != *key {
+        return Err(Error::DamagedDataKey { id: header.key_id.to_string() });
+    }
+    Ok(record)
+}
+
+/// Wraps a data key to an escrow recipient too.
+pub fn insert_escrow(
+    recipient: &RecipientRow,
+    header: &DataKeyHeader,
+    key: &[u8],
+) -> Result<(), Error> {
+    let (suite, id) = (recipient.suite, recipient.id);
+    let header = DataKeyHeader { suite, recipient_id: id, ..*header };
+    let record = wrap_key_to(&mut KernelRng, suite, id, &recipient.public_key, &header, key)?;
+    WrapRow::insert(&header.key_id, &id, record)
+}
+
+/// A random id that no layout has. No sequence: drawing from one is refused in parallel mode.
+fn unused_layout_id() -> Result<LayoutId, Error> {
+    loop {
+        let Ok(id) = LayoutId::new(KernelRng.next_u32() & LayoutId::MAX) else { continue };
+        if LayoutRow::find(id)?.is_none() {
+            return Ok(id);
+        }
+    }
+}
+
+/// Removes the keys and layouts of a table that is being dropped. A rollback brings them back.
+pub fn drop_keys(relation: Oid) -> Result<(), Error> {
+    let layouts = match LayoutRow::of_relation(relation, View::Committed) {
+        // DROP EXTENSION takes the tables of keys before or after those of users.
+        Err(Error::NotInstalled) => return Ok(()),
+        found => found?,
+    };
+    if layouts.is_empty() {
+        return Ok(());
+    }
+    match remove_rows(relation, layouts) {
+        Err(Error::NotInstalled) => Ok(()),
+        done => done,
+    }
+}
+
+fn remove_rows(relation: Oid, layouts: Vec<LayoutRow>) -> Result<(), Error> {
+    catalog::lock_for_writing(Table::DataKeyWrap)?;
+    for key in DataKeyRow::of_relation(relation)? {
+        for wrap in WrapRow::of_key(&key.id, View::Committed)? {
+            wrap.delete()?;
+        }
+        key.delete()?;
+        shared::remove(Kind::DataKey, &key.id);
+    }
+    for layout in layouts {
+        layout.delete()?;
+    }
+    cache::remove(relation);
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! The keyring: master keys, data keys and layouts, from the catalog to the secret memory.
+//!
+//! `current_layout`, `layout` and `next_nonce` are what the table access method needs. They may be
+//! called inside its callbacks, but never under a buffer lock: they can read the catalog and, once
+//! per server start, ask a provider.
+
+mod apps;
+mod cache;
+mod layouts;
+mod master;
+mod nonce;
+mod records;
+mod rotate;
+mod shared;
+
+use std::rc::Rc;
+
+use sealed_crypto::{Id, LayoutId, LayoutKey};
+
+use crate::error::Error;
+use crate::guc;
+use crate::pg::catalog::{self, Oid};
+use crate::pg::xact::{self, Listener};
+
+pub use apps::{generate_key, unwrap_app_key, wrap_app_key};
+pub use layouts::{current_layout, drop_keys, layout};
+pub use master::{add_provider, add_recipient, create_master_key, unlock};
+pub use nonce::next_nonce;
+pub use rotate::{rotate_data_key, rotate_master_key};
+pub use shared::{Usage, salt, usage};
+
+/// How the rows of one table are sealed, with the key that does it.
+#[derive(Debug)]
+pub struct Layout {
+    /// What each row carries.
+    pub id: LayoutId,
+    /// The table whose rows these are.
+    pub relation: Oid,
+    /// Which version of the table's data key.
+    pub version: i32,
+    /// The data key.
+    pub data_key: Id,
+    /// The table's own id, which stays when its data key is rotated.
+    pub table: Id,
+    /// Row and chunk keys.
+    pub key: LayoutKey,
+    /// When a new version is to be made, in microseconds since 2000.
+    pub due_us: i64,
+}
+
+/// Makes settings, shared memory and the secret memory. Called once, by `_PG_init`.
+pub fn init() {
+    if !xact::preloading() {
+        Error::NotPreloaded.report();
+    }
+    guc::init();
+    if let Err(error) = shared::init() {
+        error.report();
+    }
+    xact::listen(Listener {
+        transaction_end: |end| {
+            nonce::drop_block();
+            cache::transaction_end(end);
+            if end != xact::End::Commit {
+                catalog::forget(None);
+            }
+        },
+        relation_changed: |relation| {
+            catalog::forget(relation);
+            cache::forget(relation);
+        },
+        exit: || {
+            nonce::drop_block();
+            cache::wipe();
+        },
+    });
+}
+
+/// Forgets which layout is the current one of a table; what rows name is still known.
+pub fn forget(owner: Oid) {
+    cache::forget(Some(owner));
+}
+
+/// For callers that keep a layout for a statement: whether it still is the table's current one.
+pub fn is_current(layout: &Rc<Layout>) -> bool {
+    cache::current(layout.relation).is_some_and(|current| Rc::ptr_eq(&current, layout))
+}

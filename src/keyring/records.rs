@@ -1,0 +1,332 @@
+//! The rows of the tables in schema `sealed`, typed.
+
+use sealed_crypto::{Id, LayoutId, Suite};
+
+use crate::error::Error;
+use crate::pg::catalog::{self, Oid, Row, Table, Value, View};
+use crate::pg::xact;
+
+/// A row of `sealed.key_provider`.
+pub struct ProviderRow {
+    pub name: String,
+    pub kind: String,
+    pub options: serde_json::Value,
+}
+
+/// A row of `sealed.master_key`.
+pub struct MasterRow {
+    pub id: Id,
+    pub suite: Suite,
+    pub provider: String,
+    pub public_key: Vec<u8>,
+    pub check_value: Vec<u8>,
+    pub wrapped_seed: Vec<u8>,
+    pub active: bool,
+    row: Row,
+}
+
+/// A row of `sealed.data_key`.
+pub struct DataKeyRow {
+    pub id: Id,
+    pub destroyed: bool,
+    pub table: Id,
+    row: Row,
+}
+
+/// A row of `sealed.data_key_wrap`.
+pub struct WrapRow {
+    pub data_key: Id,
+    pub recipient: Id,
+    pub record: Vec<u8>,
+    row: Row,
+}
+
+/// A row of `sealed.recipient`.
+pub struct RecipientRow {
+    pub id: Id,
+    pub name: String,
+    pub suite: Suite,
+    pub public_key: Vec<u8>,
+}
+
+/// A row of `sealed.layout`.
+pub struct LayoutRow {
+    pub id: LayoutId,
+    pub relation: Oid,
+    pub version: i32,
+    pub data_key: Id,
+    pub table: Id,
+    /// Made by this transaction, so it may still vanish.
+    pub uncommitted: bool,
+    row: Row,
+}
+
+/// `state` of a key in use.
+pub const ACTIVE: &str = "active";
+/// `state` of a key that a newer one has replaced.
+pub const RETIRED: &str = "retired";
+/// `state` of a data key whose wraps were removed on purpose.
+pub const DESTROYED: &str = "destroyed";
+
+fn now() -> Value {
+    Value::Time(xact::now_us())
+}
+
+fn suite_value(suite: Suite) -> Value {
+    Value::Int2(suite as i16)
+}
+
+fn suite(row: &Row, at: usize) -> Result<Suite, Error> {
+    Ok(Suite::try_from(u16::try_from(row.int2(at)?).unwrap_or(0))?)
+}
+
+fn first<T>(rows: Vec<Row>, parse: fn(Row) -> Result<T, Error>) -> Result<Option<T>, Error> {
+    rows.into_iter().next().map(parse).transpose()
+}
+
+fn by_id(table: Table, index: catalog::Index, id: &Id, view: View) -> Result<Vec<Row>, Error> {
+    catalog::scan(table, Some(index), &[(1, Value::Uuid(id.0))], view)
+}
+
+impl ProviderRow {
+    fn parse(row: Row) -> Result<Self, Error> {
+        Ok(Self { name: row.text(0)?, kind: row.text(1)?, options: row.json(2)? })
+    }
+
+    pub fn find(name: &str) -> Result<Option<Self>, Error> {
+        let key = [(1, Value::Text(name.to_owned()))];
+        let index = Some(c"key_provider_pkey");
+        first(catalog::scan(Table::KeyProvider, index, &key, View::Committed)?, Self::parse)
+    }
+
+    pub fn insert(&self) -> Result<(), Error> {
+        let values = [
+            Value::Text(self.name.clone()),
+            Value::Text(self.kind.clone()),
+            Value::Json(self.options.clone()),
+            now(),
+        ];
+        catalog::insert(Table::KeyProvider, &values)
+    }
+}
+
+/// What a new master key is stored with.
+pub struct NewMaster<'a> {
+    pub id: Id,
+    pub suite: Suite,
+    pub provider: &'a str,
+    pub public_key: Vec<u8>,
+    pub check_value: [u8; 16],
+    pub wrapped_seed: Vec<u8>,
+}
+
+impl MasterRow {
+    fn parse(row: Row) -> Result<Self, Error> {
+        Ok(Self {
+            id: Id(row.uuid(0)?),
+            suite: suite(&row, 1)?,
+            provider: row.text(2)?,
+            public_key: row.bytes(3)?,
+            check_value: row.bytes(4)?,
+            wrapped_seed: row.bytes(5)?,
+            active: row.text(6)? == ACTIVE,
+            row,
+        })
+    }
+
+    pub fn find(id: &Id) -> Result<Option<Self>, Error> {
+        let rows = by_id(Table::MasterKey, c"master_key_pkey", id, View::Committed)?;
+        first(rows, Self::parse)
+    }
+
+    pub fn active() -> Result<Option<Self>, Error> {
+        let rows = catalog::scan(Table::MasterKey, None, &[], View::Committed)?;
+        for row in rows {
+            if row.text(6)? == ACTIVE {
+                return Self::parse(row).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    pub fn insert(new: NewMaster<'_>) -> Result<(), Error> {
+        let values = [
+            Value::Uuid(new.id.0),
+            suite_value(new.suite),
+            Value::Text(new.provider.to_owned()),
+            Value::Bytes(new.public_key),
+            Value::Bytes(new.check_value.to_vec()),
+            Value::Bytes(new.wrapped_seed),
+            Value::Text(ACTIVE.to_owned()),
+            now(),
+            Value::Null,
+        ];
+        catalog::insert(Table::MasterKey, &values)
+    }
+
+    /// Marks the key as replaced. Its seed stays: applications' records may name it.
+    pub fn retire(&self) -> Result<(), Error> {
+        let mut values = self.row.values().to_vec();
+        values[6] = Value::Text(RETIRED.to_owned());
+        values[8] = now();
+        catalog::update(&self.row, &values)
+    }
+}
+
+impl DataKeyRow {
+    fn parse(row: Row) -> Result<Self, Error> {
+        let destroyed = row.text(5)? == DESTROYED;
+        Ok(Self { id: Id(row.uuid(0)?), destroyed, table: Id(row.uuid(4)?), row })
+    }
+
+    pub fn find(id: &Id) -> Result<Option<Self>, Error> {
+        for view in [View::Committed, View::Own] {
+            let rows = by_id(Table::DataKey, c"data_key_pkey", id, view)?;
+            if let Some(found) = first(rows, Self::parse)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    pub fn of_relation(relation: Oid) -> Result<Vec<Self>, Error> {
+        let key = [(2, Value::Oid(relation))];
+        let index = Some(c"data_key_relation_idx");
+        let rows = catalog::scan(Table::DataKey, index, &key, View::Committed)?;
+        rows.into_iter().map(Self::parse).collect()
+    }
+
+    pub fn insert(
+        id: &Id,
+        relation: Oid,
+        version: i32,
+        suite: Suite,
+        table: &Id,
+    ) -> Result<(), Error> {
+        let values = [
+            Value::Uuid(id.0),
+            Value::Oid(relation),
+            Value::Int4(version),
+            suite_value(suite),
+            Value::Uuid(table.0),
+            Value::Text(ACTIVE.to_owned()),
+            now(),
+        ];
+        catalog::insert(Table::DataKey, &values)
+    }
+
+    pub fn delete(&self) -> Result<(), Error> {
+        catalog::delete(&self.row)
+    }
+}
+
+impl WrapRow {
+    fn parse(row: Row) -> Result<Self, Error> {
+        let (data_key, recipient) = (Id(row.uuid(0)?), Id(row.uuid(1)?));
+        Ok(Self { data_key, recipient, record: row.bytes(2)?, row })
+    }
+
+    pub fn of_key(data_key: &Id, view: View) -> Result<Vec<Self>, Error> {
+        let rows = by_id(Table::DataKeyWrap, c"data_key_wrap_pkey", data_key, view)?;
+        rows.into_iter().map(Self::parse).collect()
+    }
+
+    pub fn all() -> Result<Vec<Self>, Error> {
+        let rows = catalog::scan(Table::DataKeyWrap, None, &[], View::Committed)?;
+        rows.into_iter().map(Self::parse).collect()
+    }
+
+    pub fn insert(data_key: &Id, recipient: &Id, record: Vec<u8>) -> Result<(), Error> {
+        let values = [Value::Uuid(data_key.0), Value::Uuid(recipient.0), Value::Bytes(record)];
+        catalog::insert(Table::DataKeyWrap, &values)
+    }
+
+    pub fn delete(&self) -> Result<(), Error> {
+        catalog::delete(&self.row)
+    }
+}
+
+impl RecipientRow {
+    fn parse(row: Row) -> Result<Self, Error> {
+        let (id, name) = (Id(row.uuid(0)?), row.text(1)?);
+        Ok(Self { id, name, suite: suite(&row, 2)?, public_key: row.bytes(3)? })
+    }
+
+    pub fn all() -> Result<Vec<Self>, Error> {
+        let rows = catalog::scan(Table::Recipient, None, &[], View::Committed)?;
+        rows.into_iter().map(Self::parse).collect()
+    }
+
+    pub fn find(name: &str) -> Result<Option<Self>, Error> {
+        let key = [(2, Value::Text(name.to_owned()))];
+        let index = Some(c"recipient_name_key");
+        first(catalog::scan(Table::Recipient, index, &key, View::Committed)?, Self::parse)
+    }
+
+    pub fn insert(&self) -> Result<(), Error> {
+        let values = [
+            Value::Uuid(self.id.0),
+            Value::Text(self.name.clone()),
+            suite_value(self.suite),
+            Value::Bytes(self.public_key.clone()),
+            Value::Bool(false),
+            now(),
+        ];
+        catalog::insert(Table::Recipient, &values)
+    }
+}
+
+impl LayoutRow {
+    fn parse(row: Row) -> Result<Self, Error> {
+        let id = u32::try_from(row.int4(0)?).unwrap_or(0);
+        Ok(Self {
+            id: LayoutId::new(id)?,
+            relation: row.oid(1)?,
+            version: row.int4(2)?,
+            data_key: Id(row.uuid(3)?),
+            table: Id(row.uuid(4)?),
+            uncommitted: row.uncommitted,
+            row,
+        })
+    }
+
+    /// Rows of this table are never changed, so those of the current command may be seen too.
+    pub fn find(id: LayoutId) -> Result<Option<Self>, Error> {
+        let key = [(1, Value::Int4(number(id)))];
+        let index = Some(c"layout_pkey");
+        first(catalog::scan(Table::Layout, index, &key, View::Own)?, Self::parse)
+    }
+
+    pub fn of_relation(relation: Oid, view: View) -> Result<Vec<Self>, Error> {
+        let key = [(2, Value::Oid(relation))];
+        let rows = catalog::scan(Table::Layout, Some(c"layout_relation_idx"), &key, view)?;
+        rows.into_iter().map(Self::parse).collect()
+    }
+
+    pub fn insert(
+        id: LayoutId,
+        relation: Oid,
+        version: i32,
+        data_key: &Id,
+        table: &Id,
+    ) -> Result<(), Error> {
+        let values = [
+            Value::Int4(number(id)),
+            Value::Oid(relation),
+            Value::Int4(version),
+            Value::Uuid(data_key.0),
+            Value::Uuid(table.0),
+            now(),
+        ];
+        catalog::insert(Table::Layout, &values)
+    }
+
+    pub fn delete(&self) -> Result<(), Error> {
+        catalog::delete(&self.row)
+    }
+}
+
+/// As SQL has it: ids have 28 bits.
+fn number(id: LayoutId) -> i32 {
+    id.get() as i32
+}

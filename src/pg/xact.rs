@@ -1,0 +1,216 @@
+//! Transactions, statements, interrupts, cache invalidations and the end of this backend.
+
+use std::cell::Cell;
+use std::sync::OnceLock;
+
+use pgrx::pg_sys::{self, Oid};
+use pgrx::pg_guard;
+
+/// How a transaction or a part of it ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// What it wrote is there for good.
+    Commit,
+    /// What it wrote is gone, or (after PREPARE TRANSACTION) no longer this backend's to decide.
+    Abort,
+    /// What one subtransaction wrote is gone; the transaction goes on.
+    SubAbort,
+}
+
+/// What wants to hear about transactions, relation changes and the end of the process.
+///
+/// The functions may not raise errors: they are called where PostgreSQL cannot take one.
+pub struct Listener {
+    /// Called at the end of each transaction and of each aborted subtransaction.
+    pub transaction_end: fn(End),
+    /// Called when a relation's definition changed; `None` means that any may have changed.
+    pub relation_changed: fn(Option<Oid>),
+    /// Called once when the process exits.
+    pub exit: fn(),
+}
+
+/// Few are needed: the keyring, the policy, the table access method.
+static LISTENERS: [OnceLock<Listener>; 4] = [const { OnceLock::new() }; 4];
+
+fn listeners() -> impl Iterator<Item = &'static Listener> {
+    LISTENERS.iter().filter_map(OnceLock::get)
+}
+
+thread_local! {
+    static EXIT_REGISTERED_FOR: Cell<i32> = const { Cell::new(0) };
+}
+
+/// Registers a listener; called in the postmaster, at most four times, and inherited by every
+/// process.
+pub fn listen(listener: Listener) {
+    let first = listeners().next().is_none();
+    let Some(free) = LISTENERS.iter().find(|l| l.get().is_none()) else {
+        debug_assert!(false, "more listeners than places");
+        return;
+    };
+    if free.set(listener).is_err() || !first {
+        return;
+    }
+    // SAFETY: registration only stores the pointers of functions that live as long as the library.
+    unsafe { pg_sys::RegisterXactCallback(Some(transaction_event), std::ptr::null_mut()) };
+    // SAFETY: as above.
+    unsafe { pg_sys::RegisterSubXactCallback(Some(subtransaction_event), std::ptr::null_mut()) };
+    // SAFETY: as above; the list of callbacks is per process and inherited by fork.
+    unsafe {
+        pg_sys::CacheRegisterRelcacheCallback(Some(relation_event), pg_sys::Datum::from(0usize))
+    };
+}
+
+/// Makes sure that the exit function is called in this process.
+///
+/// The postmaster's exit list is emptied after fork, so each backend registers for itself.
+pub fn call_at_exit() {
+    let pid = process_id();
+    if EXIT_REGISTERED_FOR.get() == pid {
+        return;
+    }
+    EXIT_REGISTERED_FOR.set(pid);
+    // SAFETY: stores the pointer of a function that lives as long as the library.
+    unsafe { pg_sys::on_proc_exit(Some(exit_event), pg_sys::Datum::from(0usize)) };
+}
+
+/// The process id of this backend, as PostgreSQL has it: read without a system call.
+#[inline]
+pub fn process_id() -> i32 {
+    // SAFETY: a plain integer that only this process writes, once, after fork.
+    unsafe { pg_sys::MyProcPid }
+}
+
+/// When the statement the client is waiting for began: changes with each client message.
+#[inline]
+pub fn statement_start() -> i64 {
+    // SAFETY: returns a static variable of the server.
+    unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
+}
+
+/// The time, in microseconds since 2000.
+pub fn now_us() -> i64 {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
+/// Whether a cancel or a termination waits for this backend.
+pub fn interrupt_pending() -> bool {
+    // SAFETY: a flag that signal handlers of this process set; a volatile read sees them.
+    unsafe { (&raw const pg_sys::InterruptPending).cast::<i32>().read_volatile() != 0 }
+}
+
+/// Lets a pending cancel or termination have its effect.
+pub fn check_interrupts() {
+    pgrx::check_for_interrupts!();
+}
+
+/// The database this backend is connected to, or `None` in a process without one.
+pub fn database() -> Option<Oid> {
+    // SAFETY: a plain OID that is set once per backend.
+    let oid = unsafe { pg_sys::MyDatabaseId };
+    (oid != Oid::INVALID).then_some(oid)
+}
+
+/// The data directory.
+pub fn data_directory() -> std::path::PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    // SAFETY: set by the postmaster before any library is loaded and never changed or freed.
+    let dir = unsafe { std::ffi::CStr::from_ptr(pg_sys::DataDir) };
+    std::path::PathBuf::from(std::ffi::OsStr::from_bytes(dir.to_bytes()))
+}
+
+/// Whether `shared_preload_libraries` is what loads us right now.
+pub fn preloading() -> bool {
+    // SAFETY: a plain flag of this process.
+    unsafe { pg_sys::process_shared_preload_libraries_in_progress }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn transaction_event(
+    event: pg_sys::XactEvent::Type,
+    _arg: *mut core::ffi::c_void,
+) {
+    use pg_sys::XactEvent as E;
+    let end = match event {
+        E::XACT_EVENT_COMMIT | E::XACT_EVENT_PARALLEL_COMMIT => End::Commit,
+        // A prepared transaction may still be rolled back, by anybody, and we would not hear of it.
+        E::XACT_EVENT_ABORT | E::XACT_EVENT_PARALLEL_ABORT | E::XACT_EVENT_PREPARE => End::Abort,
+        _ => return,
+    };
+    for listener in listeners() {
+        (listener.transaction_end)(end);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn subtransaction_event(
+    event: pg_sys::SubXactEvent::Type,
+    _own: pg_sys::SubTransactionId,
+    _parent: pg_sys::SubTransactionId,
+    _arg: *mut core::ffi::c_void,
+) {
+    if event == pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB {
+        for listener in listeners() {
+            (listener.transaction_end)(End::SubAbort);
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn relation_event(_arg: pg_sys::Datum, relation: Oid) {
+    for listener in listeners() {
+        (listener.relation_changed)((relation != Oid::INVALID).then_some(relation));
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn exit_event(_code: i32, _arg: pg_sys::Datum) {
+    for listener in listeners() {
+        (listener.exit)();
+    }
+}
+
+/// A lock of the whole database on one named step, held until dropped or the transaction ends.
+///
+/// It keeps a hundred backends from deriving the same root key at once (256 MiB each). An advisory
+/// tag, because a standby refuses strong locks on objects; the class keeps it apart from users' own.
+pub struct StepLock {
+    tag: pg_sys::LOCKTAG,
+}
+
+impl StepLock {
+    const CLASS: u16 = 0x5EA1;
+
+    /// Waits for the lock; can be cancelled.
+    pub fn wait(step: u32) -> Self {
+        // SAFETY: a plain OID that is set once per backend.
+        let database = unsafe { pg_sys::MyDatabaseId };
+        let tag = pg_sys::LOCKTAG {
+            locktag_field1: database.to_u32(),
+            locktag_field2: 0,
+            locktag_field3: step,
+            locktag_field4: Self::CLASS,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+            locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
+        };
+        // SAFETY: the tag is copied; an ERROR (cancel, deadlock) leaves no lock behind.
+        unsafe {
+            pg_sys::LockAcquire(&tag, pg_sys::ExclusiveLock as pg_sys::LOCKMODE, false, false)
+        };
+        Self { tag }
+    }
+}
+
+impl Drop for StepLock {
+    fn drop(&mut self) {
+        // An ERROR on its way out releases the lock by itself, and nothing may be called meanwhile.
+        if std::thread::panicking() {
+            return;
+        }
+        // SAFETY: the lock is held by this transaction; releasing raises no ERROR.
+        unsafe {
+            pg_sys::LockRelease(&self.tag, pg_sys::ExclusiveLock as pg_sys::LOCKMODE, false)
+        };
+    }
+}

@@ -1,0 +1,127 @@
+//! What sealed tables may not take part in: publications, and indexes in plaintext.
+//!
+//! Decided twice: early, where the command is read (`sql::ddl`), and at the choke points of the
+//! table access method, which no command gets past.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+
+use crate::error::Error;
+use crate::guc::{self, PlaintextIndex};
+use crate::pg::catalog::Oid;
+use crate::pg::class::{self, Class};
+use crate::pg::xact::{self, Listener};
+
+thread_local! {
+    /// Tables that were found in no publication, until PostgreSQL says that something changed.
+    static UNPUBLISHED: RefCell<HashSet<Oid>> = RefCell::default();
+}
+
+/// Called once, in the postmaster.
+pub fn init() {
+    xact::listen(Listener {
+        transaction_end: |_| {},
+        relation_changed: |relation| {
+            UNPUBLISHED.with_borrow_mut(|known| match relation {
+                Some(relation) => drop(known.remove(&relation)),
+                None => known.clear(),
+            });
+        },
+        exit: || {},
+    });
+}
+
+/// The table access method `sealed_heap`, where the extension is installed.
+pub fn sealed_method() -> Option<Oid> {
+    class::table_method(c"sealed_heap")
+}
+
+/// The relation, if it is a sealed table or a sealed materialized view.
+pub fn sealed(relation: Oid) -> Option<Class> {
+    let method = sealed_method()?;
+    class::class(relation).filter(|class| class.has_rows() && class.access_method == method)
+}
+
+/// Whether the relation is a sealed table or a sealed materialized view.
+pub fn is_sealed(relation: Oid) -> bool {
+    sealed(relation).is_some()
+}
+
+/// Raises the error of a sealed table that is in a publication. For every statement that writes:
+/// a publication made while the library was not looking must not replicate rows as NULLs.
+pub fn check_not_published(table: Oid) -> Result<(), Error> {
+    if UNPUBLISHED.with_borrow(|known| known.contains(&table)) {
+        return Ok(());
+    }
+    if let Some(class) = class::class(table) {
+        check_class_not_published(&class)?;
+    }
+    UNPUBLISHED.with_borrow_mut(|known| known.insert(table));
+    Ok(())
+}
+
+/// The same for a table whose definition is at hand; does not ask whether it is sealed.
+pub fn check_class_not_published(class: &Class) -> Result<(), Error> {
+    // Temporary and unlogged tables and materialized views are never published.
+    if !class.permanent || !class.is_table() {
+        return Ok(());
+    }
+    let mut published = class::publications(class.oid, class.schema);
+    for ancestor in class::partition_ancestors(class.oid) {
+        if let Some(ancestor) = class::class(ancestor) {
+            published.extend(class::publications(ancestor.oid, ancestor.schema));
+        }
+    }
+    refuse_published(class, published)
+}
+
+/// The error for the first of some publications.
+pub fn refuse_published(class: &Class, publications: Vec<String>) -> Result<(), Error> {
+    match publications.into_iter().next() {
+        None => Ok(()),
+        Some(publication) => Err(Error::Published { relation: class.name.clone(), publication }),
+    }
+}
+
+/// Decides about an index of a sealed table that is about to be filled. What is rebuilt was decided
+/// about when it was made; TOAST indexes hold no values.
+pub fn check_index_policy(table: Oid, index: Oid) -> Result<(), Error> {
+    if class::being_reindexed(index) {
+        return Ok(());
+    }
+    match class::class(table) {
+        Some(class) if class.has_rows() => check_index(&class, index),
+        _ => Ok(()),
+    }
+}
+
+/// Decides about one index, whether it is there already or not.
+pub fn check_index(table: &Class, index: Oid) -> Result<(), Error> {
+    if guc::plaintext_index() == PlaintextIndex::Allow {
+        return Ok(());
+    }
+    let index = class::index(index);
+    let error = Error::PlaintextIndex {
+        relation: table.name.clone(),
+        what: format!("index \"{}\"", class::relation_name(index.oid)),
+    };
+    match guc::plaintext_index() {
+        PlaintextIndex::Allow => {}
+        PlaintextIndex::Warning => error.warn(),
+        PlaintextIndex::Constraints if index.unique_constraint => error.warn(),
+        PlaintextIndex::Constraints | PlaintextIndex::Error => return Err(error),
+    }
+    Ok(())
+}
+
+/// Decides about CREATE INDEX, which is no constraint, before anything is done: a concurrent build
+/// that failed later would leave an invalid index.
+pub fn check_new_index(table: &Class) -> Result<(), Error> {
+    match guc::plaintext_index() {
+        PlaintextIndex::Allow | PlaintextIndex::Warning => Ok(()),
+        PlaintextIndex::Constraints | PlaintextIndex::Error => Err(Error::PlaintextIndex {
+            relation: table.name.clone(),
+            what: "the index".to_owned(),
+        }),
+    }
+}

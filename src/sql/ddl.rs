@@ -1,0 +1,109 @@
+//! Commands that would send a sealed table's rows somewhere in plaintext, or that take its keys.
+
+use crate::error::Error;
+use crate::keyring;
+use crate::pg::catalog::{self, Oid};
+use crate::pg::class;
+use crate::pg::hook::{Command, Published};
+use crate::policy;
+
+/// Refuses, before a command runs, what can be seen to be wrong.
+pub fn before(command: &Command) -> Result<(), Error> {
+    match command {
+        Command::CreateIndex { table } => match policy::sealed(*table) {
+            Some(class) => policy::check_new_index(&class),
+            None => Ok(()),
+        },
+        Command::SetAccessMethod { table, method } => {
+            if method.is_some() && *method == policy::sealed_method() {
+                seal_table(*table)
+            } else {
+                Ok(())
+            }
+        }
+        Command::SetSchema { table, schema } => match policy::sealed(*table) {
+            Some(class) if class.permanent && class.is_table() => {
+                policy::refuse_published(&class, class::schema_publications(*schema))
+            }
+            _ => Ok(()),
+        },
+        Command::AttachPartition { parent, partition } => attach(*parent, *partition),
+        Command::Publish { publication, objects } => {
+            objects.iter().try_for_each(|object| publish(publication, object))
+        }
+    }
+}
+
+/// After a command: values that ANALYZE has kept of a table must not outlive its sealing.
+pub fn after(command: &Command) -> Result<(), Error> {
+    if let Command::SetAccessMethod { table, .. } = command
+        && policy::is_sealed(*table)
+    {
+        class::remove_statistics(*table);
+    }
+    Ok(())
+}
+
+/// A new table, however it was made, must not fall into a publication of all tables.
+pub fn created(relation: Oid) -> Result<(), Error> {
+    match policy::sealed(relation) {
+        Some(class) if class.permanent && class.is_table() => {
+            policy::refuse_published(&class, class::schema_publications(class.schema))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The keys of a table go with it.
+///
+/// Not only those of a sealed one: a table that went back to heap keeps its keys until now.
+pub fn dropped(relation: Oid) -> Result<(), Error> {
+    if catalog::installed() && class::class(relation).is_some_and(|class| class.has_rows()) {
+        keyring::drop_keys(relation)?;
+    }
+    Ok(())
+}
+
+fn seal_table(table: Oid) -> Result<(), Error> {
+    let Some(class) = class::class(table) else { return Ok(()) };
+    if !class.has_rows() || policy::is_sealed(table) {
+        return Ok(());
+    }
+    policy::check_class_not_published(&class)?;
+    // The rewrite fills them again as a REINDEX would, which is not asked about.
+    class::indexes(table).iter().try_for_each(|index| policy::check_index(&class, index.oid))
+}
+
+fn attach(parent: Oid, partition: Oid) -> Result<(), Error> {
+    let mut published = Vec::new();
+    for ancestor in std::iter::once(parent).chain(class::partition_ancestors(parent)) {
+        if let Some(class) = class::class(ancestor) {
+            published.extend(class::publications(class.oid, class.schema));
+        }
+    }
+    if published.is_empty() {
+        return Ok(());
+    }
+    for relation in class::with_inheritors(partition) {
+        if let Some(class) = policy::sealed(relation) {
+            policy::refuse_published(&class, published.clone())?;
+        }
+    }
+    Ok(())
+}
+
+fn publish(publication: &str, object: &Published) -> Result<(), Error> {
+    let Some(method) = policy::sealed_method() else { return Ok(()) };
+    let refused = match object {
+        Published::AllTables => class::tables_with_method(method, None).pop(),
+        Published::Schema(schema) => class::tables_with_method(method, Some(*schema)).pop(),
+        Published::Table { table, inherited } => {
+            let tables = if *inherited { class::with_inheritors(*table) } else { vec![*table] };
+            tables.into_iter().find_map(policy::sealed).filter(|class| class.is_table())
+        }
+    };
+    match refused {
+        None => Ok(()),
+        Some(class) => policy::refuse_published(&class, vec![publication.to_owned()]),
+    }
+}

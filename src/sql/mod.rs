@@ -1,0 +1,38 @@
+//! What users see: functions, and commands that concern sealed tables.
+
+mod ddl;
+mod keys;
+mod status;
+mod tables;
+
+use std::ffi::CStr;
+
+use crate::error::Error;
+use crate::pg::hook::{self, Deciders};
+use crate::pg::user;
+use crate::policy;
+
+const KEY_ADMIN: &CStr = c"sealed_key_admin";
+const OPERATOR: &CStr = c"sealed_operator";
+const AUDITOR: &CStr = c"sealed_auditor";
+
+/// Puts the hooks in place. Called once, by `_PG_init`.
+pub fn init() {
+    policy::init();
+    hook::install(Deciders {
+        before: ddl::before,
+        after: ddl::after,
+        created: ddl::created,
+        dropped: ddl::dropped,
+    });
+}
+
+/// Checks that the caller has one of the roles, whatever was granted on the function.
+fn require_role(what: &str, roles: &[&CStr]) -> Result<(), Error> {
+    if user::has_role(roles) {
+        return Ok(());
+    }
+    let names: Vec<_> = roles.iter().map(|role| role.to_string_lossy()).collect();
+    let needs = format!("the privileges of role {}", names.join(" or "));
+    Err(Error::NotAllowed { what: what.to_owned(), needs })
+}

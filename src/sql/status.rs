@@ -1,0 +1,39 @@
+//! The state of the server's secret memory.
+
+use pgrx::datum::TimestampWithTimeZone;
+use pgrx::prelude::*;
+
+use super::keys::or_report;
+use super::{AUDITOR, KEY_ADMIN, OPERATOR, require_role};
+use crate::error::Error;
+use crate::keyring;
+
+/// One row of `sealed.status`.
+type Status = (
+    name!(version, String),
+    name!(secret_memory, String),
+    name!(keyring_size, i32),
+    name!(keyring_used, i32),
+    name!(salt_drawn_at, Option<TimestampWithTimeZone>),
+    name!(salt_reserved, i64),
+);
+
+#[pg_extern(sql = false)]
+fn status() -> TableIterator<'static, Status> {
+    TableIterator::once(or_report(read_status()))
+}
+
+fn read_status() -> Result<Status, Error> {
+    require_role("read the status of pg_sealed", &[AUDITOR, OPERATOR, KEY_ADMIN])?;
+    let usage = keyring::usage().ok_or(Error::NotPreloaded)?;
+    let salt = keyring::salt();
+    let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+    Ok((
+        env!("CARGO_PKG_VERSION").to_owned(),
+        usage.protection.name().to_owned(),
+        count(usage.size),
+        count(usage.used),
+        salt.drawn_at_us().and_then(|us| TimestampWithTimeZone::try_from(us).ok()),
+        i64::from(salt.reserved()),
+    ))
+}
