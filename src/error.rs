@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use pgrx::pg_sys::Oid;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 
@@ -397,9 +396,90 @@ fn crypto_sqlstate(error: sealed_crypto::Error) -> Code {
     }
 }
 
-fn provider_sqlstate(_error: &sealed_provider::Error) -> Code {
-    Code::ERRCODE_SYSTEM_ERROR
+fn provider_sqlstate(error: &sealed_provider::Error) -> Code {
+    use sealed_provider::Error as E;
+    match error {
+        E::UnknownKind { .. }
+        | E::NotAnObject
+        | E::UnknownOption { .. }
+        | E::MissingOption { .. }
+        | E::WrongType { .. }
+        | E::OutOfRange { .. }
+        | E::Conflict { .. }
+        | E::NotAbsolute { .. } => Code::ERRCODE_INVALID_PARAMETER_VALUE,
+        E::KeyFileGone { .. } | E::PassphraseFileGone { .. } => Code::ERRCODE_UNDEFINED_FILE,
+        // The server's files are set up wrongly: for who keeps the machine.
+        E::InDataDirectory { .. }
+        | E::NotRegularFile { .. }
+        | E::WrongOwner { .. }
+        | E::OpenPermissions { .. }
+        | E::BadKeyFile { .. } => Code::ERRCODE_CONFIG_FILE_ERROR,
+        E::Io { .. } | E::CommandIo { .. } => Code::ERRCODE_IO_ERROR,
+        E::CommandStart { .. } | E::CommandFailed { .. } | E::CommandOutput { .. } => {
+            Code::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION
+        }
+        E::CommandTimedOut { .. } => Code::ERRCODE_SYSTEM_ERROR,
+        E::Cancelled => Code::ERRCODE_QUERY_CANCELED,
+        // Not XX001: the passphrase commits to its key, so that a wrong one is told from damage, and
+        // the cure is another. Drivers take class 28 for a failed login only while they connect.
+        E::WrongPassphrase
+        | E::WrongKeyFile { .. }
+        | E::PassphraseEmpty
+        | E::PassphraseTooShort { .. }
+        | E::PassphraseTooLong { .. }
+        | E::PassphraseNotText => Code::ERRCODE_INVALID_PASSWORD,
+        E::OutOfMemory { .. } => Code::ERRCODE_OUT_OF_MEMORY,
+        E::UnknownFormat | E::BlobLimit => Code::ERRCODE_DATA_CORRUPTED,
+        E::Seed(error) => crypto_sqlstate(*error),
+    }
 }
-fn provider_hint(_error: &sealed_provider::Error) -> Option<String> {
-    None
+
+fn provider_hint(error: &sealed_provider::Error) -> Option<String> {
+    use sealed_provider::Error as E;
+    let hint = match error {
+        E::UnknownKind { .. } => {
+            let kinds: Vec<_> = sealed_provider::Kind::ALL.iter().map(|k| k.name()).collect();
+            return Some(format!("Kinds are {}.", kinds.join(", ")));
+        }
+        E::NotAnObject | E::MissingOption { .. } | E::UnknownOption { .. } => {
+            "Options of kind file: path, allow_in_data_directory. Of kind passphrase: command or \
+             file, memory_kib, iterations."
+        }
+        E::KeyFileGone { .. } => {
+            "Put the root key file back from its backup. Without it, and without an escrow \
+             recipient's private key, nothing that is sealed can be opened."
+        }
+        E::PassphraseFileGone { .. } => "Put the file with the passphrase back.",
+        E::InDataDirectory { .. } => {
+            "Every base backup would carry the key beside the data. Choose another directory, or \
+             set the option \"allow_in_data_directory\"."
+        }
+        E::OpenPermissions { .. } => "Allow the server's user only: chmod 0600.",
+        E::WrongOwner { .. } => "The file must belong to the user that the server runs as.",
+        E::WrongPassphrase => "Give the passphrase that the master key was made with.",
+        E::WrongKeyFile { .. } => "Put back the root key file that the master key was made with.",
+        E::CommandTimedOut { .. } => "The limit is the setting sealed.provider_timeout.",
+        E::OutOfMemory { .. } => "The provider option \"memory_kib\" says how much it takes.",
+        E::CommandStart { .. } | E::CommandFailed { .. } => {
+            "What the program wrote to its standard error is in the server's log."
+        }
+        E::WrongType { .. }
+        | E::OutOfRange { .. }
+        | E::Conflict { .. }
+        | E::NotAbsolute { .. }
+        | E::NotRegularFile { .. }
+        | E::BadKeyFile { .. }
+        | E::Io { .. }
+        | E::CommandOutput { .. }
+        | E::CommandIo { .. }
+        | E::Cancelled
+        | E::PassphraseEmpty
+        | E::PassphraseTooShort { .. }
+        | E::PassphraseTooLong { .. }
+        | E::PassphraseNotText
+        | E::UnknownFormat
+        | E::BlobLimit
+        | E::Seed(_) => return None,
+    };
+    Some(hint.to_owned())
 }

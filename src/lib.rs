@@ -7,6 +7,8 @@ mod keyring;
 mod pg;
 mod policy;
 mod sql;
+#[allow(unsafe_code)]
+mod table_am;
 
 pgrx::pg_module_magic!();
 

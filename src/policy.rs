@@ -9,7 +9,8 @@ use std::collections::HashSet;
 use crate::error::Error;
 use crate::guc::{self, PlaintextIndex};
 use crate::pg::catalog::Oid;
-use crate::pg::class::{self, Class};
+use crate::pg::class::{self, Class, Relation};
+use crate::pg::user;
 use crate::pg::xact::{self, Listener};
 
 thread_local! {
@@ -49,7 +50,8 @@ pub fn is_sealed(relation: Oid) -> bool {
 
 /// Raises the error of a sealed table that is in a publication. For every statement that writes:
 /// a publication made while the library was not looking must not replicate rows as NULLs.
-pub fn check_not_published(table: Oid) -> Result<(), Error> {
+pub fn check_not_published(table: Relation) -> Result<(), Error> {
+    let table = class::oid_of(table);
     if UNPUBLISHED.with_borrow(|known| known.contains(&table)) {
         return Ok(());
     }
@@ -85,7 +87,8 @@ pub fn refuse_published(class: &Class, publications: Vec<String>) -> Result<(), 
 
 /// Decides about an index of a sealed table that is about to be filled. What is rebuilt was decided
 /// about when it was made; TOAST indexes hold no values.
-pub fn check_index_policy(table: Oid, index: Oid) -> Result<(), Error> {
+pub fn check_index_policy(table: Relation, index: Relation) -> Result<(), Error> {
+    let (table, index) = (class::oid_of(table), class::oid_of(index));
     if class::being_reindexed(index) {
         return Ok(());
     }
@@ -93,6 +96,24 @@ pub fn check_index_policy(table: Oid, index: Oid) -> Result<(), Error> {
         Some(class) if class.has_rows() => check_index(&class, index),
         _ => Ok(()),
     }
+}
+
+/// Checks that the relation is a sealed table and that the caller may have it verified: messages of
+/// `sealed.verify` name rows, so not everybody.
+pub fn check_verify(table: Relation) -> Result<(), Error> {
+    let oid = class::oid_of(table);
+    let Some(class) = sealed(oid) else {
+        return Err(Error::NotSealed { relation: class::relation_name(oid) });
+    };
+    let roles = [c"sealed_operator", c"sealed_auditor", c"sealed_key_admin"];
+    if user::owns(oid) || user::has_role(&roles) {
+        return Ok(());
+    }
+    let needs = "ownership of the table, or role sealed_operator, sealed_auditor or sealed_key_admin";
+    Err(Error::NotAllowed {
+        what: format!("verify table \"{}\"", class.name),
+        needs: needs.to_owned(),
+    })
 }
 
 /// Decides about one index, whether it is there already or not.
@@ -107,8 +128,14 @@ pub fn check_index(table: &Class, index: Oid) -> Result<(), Error> {
     };
     match guc::plaintext_index() {
         PlaintextIndex::Allow => {}
+        // Workers of a parallel build decide as their leader does, but one warning is enough.
+        PlaintextIndex::Warning if xact::is_parallel_worker() => {}
         PlaintextIndex::Warning => error.warn(),
-        PlaintextIndex::Constraints if index.unique_constraint => error.warn(),
+        PlaintextIndex::Constraints if index.unique_constraint => {
+            if !xact::is_parallel_worker() {
+                error.warn();
+            }
+        }
         PlaintextIndex::Constraints | PlaintextIndex::Error => return Err(error),
     }
     Ok(())

@@ -58,7 +58,7 @@ fn unlock_by_provider(row: &MasterRow) -> Result<MasterSeed, Error> {
         return Ok(seed);
     }
     let provider = provider_row(&row.provider)?;
-    with_provider(&provider, |p, env| p.unwrap(env, &row.id, row.suite, &row.wrapped_seed))
+    with_provider(&provider, |p| p.unwrap(&row.id, row.suite, &row.wrapped_seed))
 }
 
 fn provider_row(name: &str) -> Result<ProviderRow, Error> {
@@ -69,7 +69,7 @@ fn provider_row(name: &str) -> Result<ProviderRow, Error> {
 /// Calls a provider: with a deadline, stopped by a cancel, its errors under its name.
 fn with_provider<R>(
     row: &ProviderRow,
-    call: impl FnOnce(&Provider, &Env<'_>) -> Result<R, sealed_provider::Error>,
+    call: impl FnOnce(&Provider<'_>) -> Result<R, sealed_provider::Error>,
 ) -> Result<R, Error> {
     let data_dir = xact::data_directory();
     let env = Env {
@@ -81,7 +81,7 @@ fn with_provider<R>(
         .kind
         .parse()
         .and_then(|kind| Provider::parse(kind, &row.options, &env))
-        .and_then(|provider| call(&provider, &env));
+        .and_then(|provider| call(&provider));
     answer.map_err(|error| {
         // A cancel or a shutdown speaks for itself; anything else that was pending is served too.
         xact::check_interrupts();
@@ -97,7 +97,7 @@ pub fn add_provider(name: &str, kind: &str, options: serde_json::Value) -> Resul
         return Err(Error::Exists { what: "key provider", name: name.to_owned() });
     }
     let row = ProviderRow { name: name.to_owned(), kind: kind.to_owned(), options };
-    with_provider(&row, |provider, env| provider.prepare(env))?;
+    with_provider(&row, |provider| provider.prepare(&mut KernelRng))?;
     row.insert()
 }
 
@@ -117,10 +117,9 @@ pub fn make(provider: &str, suite: Suite) -> Result<Rc<MasterKey>, Error> {
     let id = Id::make(&mut rng);
     let seed = MasterSeed::random(&mut rng);
     let master = Rc::new(MasterKey::derive(id, suite, &seed)?);
-    let wrapped_seed = with_provider(&provider, |p, env| {
-        p.prepare(env)?;
-        let blob = p.wrap(env, &mut rng, &id, suite, &seed)?;
-        Ok((p.unwrap(env, &id, suite, &blob)? == seed).then_some(blob))
+    let wrapped_seed = with_provider(&provider, |p| {
+        let blob = p.wrap(&mut rng, &id, suite, &seed)?;
+        Ok((p.unwrap(&id, suite, &blob)? == seed).then_some(blob))
     })?
     .ok_or_else(|| Error::DamagedMasterKey { id: id.to_string() })?;
     MasterRow::insert(NewMaster {

@@ -3,13 +3,12 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use pgrx::pg_sys;
 use sealed_crypto::{Id, SaltState, Secret};
 
 use crate::error::Error;
 use crate::guc;
 use crate::pg::memory::{Protection, SecretMemory};
-use crate::pg::shmem::Locked;
+use crate::pg::shmem::{self, Locked};
 
 /// The salt and the counter that every nonce of this server comes from.
 static SALT: Locked<SaltState> = Locked::new(c"pg_sealed salt");
@@ -23,8 +22,7 @@ pub fn init() -> Result<(), Error> {
     let words = guc::keyring_size().saturating_mul(ENTRY_WORDS);
     let memory = SecretMemory::make(words).map_err(Error::SecretMemory)?;
     if MEMORY.set(memory).is_ok() {
-        pgrx::pg_shmem_init!(SALT);
-        pgrx::pg_shmem_init!(KEYRING);
+        shmem::ask_for(vec![&SALT, &KEYRING]);
     }
     Ok(())
 }

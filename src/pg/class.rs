@@ -5,6 +5,8 @@ use std::ffi::CStr;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary as guard;
 use pgrx::pg_sys::{self, Oid};
 
+pub use pgrx::pg_sys::Relation;
+
 /// One row of pg_class.
 #[derive(Clone, Debug)]
 pub struct Class {
@@ -34,6 +36,13 @@ impl Class {
     pub fn has_rows(&self) -> bool {
         self.kind == pg_sys::RELKIND_RELATION || self.kind == pg_sys::RELKIND_MATVIEW
     }
+}
+
+/// The OID of an open relation.
+#[allow(clippy::not_unsafe_ptr_arg_deref)]
+pub fn oid_of(relation: Relation) -> Oid {
+    // SAFETY: a Relation is only ever had by opening one; callers hold it open.
+    unsafe { (*relation).rd_id }
 }
 
 /// The relation, also if the current command made it just now.

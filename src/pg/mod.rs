@@ -3,8 +3,12 @@
 
 pub mod catalog;
 pub mod class;
+pub mod ffi;
 pub mod hook;
 pub mod memory;
+pub mod relation;
+pub mod shadow;
 pub mod shmem;
+pub mod tuple;
 pub mod user;
 pub mod xact;

@@ -2,7 +2,10 @@
 //!
 //! The values live in PostgreSQL's shared memory, which is made anew after a crash of a backend.
 
-use pgrx::{PGRXSharedMemory, PgLwLock, PgSharedMemoryInitialization};
+use std::sync::OnceLock;
+
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary as guard;
+use pgrx::{PGRXSharedMemory, PgLwLock, PgSharedMemoryInitialization, pg_guard, pg_sys};
 
 /// A plain value that may be shared between processes.
 ///
@@ -18,7 +21,7 @@ unsafe impl<T: Copy> PGRXSharedMemory for Shared<T> {}
 pub struct Locked<T: Copy>(PgLwLock<Shared<T>>);
 
 impl<T: Copy + Default> Locked<T> {
-    /// Names a value; it is there once `pg_shmem_init!` has named it in the postmaster.
+    /// Names a value; it is there once the server has started, if `ask_for` had it.
     pub const fn new(name: &'static core::ffi::CStr) -> Self {
         // SAFETY: the names are this extension's own and all different.
         Self(unsafe { PgLwLock::new(name) })
@@ -40,16 +43,72 @@ impl<T: Copy + Default> Locked<T> {
     }
 }
 
-impl<T: Copy + Default> PgSharedMemoryInitialization for Locked<T> {
-    type Value = Shared<T>;
+/// What PostgreSQL is asked for while the server starts. Implemented by `Locked` only.
+pub trait Part: Sync {
+    /// Reserves the room.
+    ///
+    /// # Safety
+    /// Called from `shmem_request_hook`.
+    unsafe fn request(&'static self);
 
-    unsafe fn on_shmem_request(&'static self) {
+    /// Finds or makes the value.
+    ///
+    /// # Safety
+    /// Called from `shmem_startup_hook`.
+    unsafe fn start(&'static self);
+}
+
+impl<T: Copy + Default> Part for Locked<T> {
+    unsafe fn request(&'static self) {
         // SAFETY: the caller is PostgreSQL's shmem_request_hook, as the inner one asks.
         unsafe { self.0.on_shmem_request() };
     }
 
-    unsafe fn on_shmem_startup(&'static self, value: Shared<T>) {
+    unsafe fn start(&'static self) {
         // SAFETY: the caller is PostgreSQL's shmem_startup_hook, as the inner one asks.
-        unsafe { self.0.on_shmem_startup(value) };
+        unsafe { self.0.on_shmem_startup(Shared::default()) };
+    }
+}
+
+static PARTS: OnceLock<Vec<&'static dyn Part>> = OnceLock::new();
+static REQUEST_BEFORE_US: OnceLock<pg_sys::shmem_request_hook_type> = OnceLock::new();
+static START_BEFORE_US: OnceLock<pg_sys::shmem_startup_hook_type> = OnceLock::new();
+
+/// Asks for shared memory. Called once, in the postmaster, while libraries are preloaded.
+pub fn ask_for(parts: Vec<&'static dyn Part>) {
+    if PARTS.set(parts).is_err() {
+        return;
+    }
+    // SAFETY: the hooks are plain pointers that only this thread reads and writes; ours live as
+    // long as the library, which is never unloaded.
+    unsafe {
+        let _ = REQUEST_BEFORE_US.set(pg_sys::shmem_request_hook);
+        pg_sys::shmem_request_hook = Some(request);
+        let _ = START_BEFORE_US.set(pg_sys::shmem_startup_hook);
+        pg_sys::shmem_startup_hook = Some(start);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn request() {
+    if let Some(previous) = REQUEST_BEFORE_US.get().copied().flatten() {
+        // SAFETY: a hook of another library; the guard catches an ERROR.
+        unsafe { guard(|| previous()) };
+    }
+    for part in PARTS.get().into_iter().flatten() {
+        // SAFETY: this is the hook that it asks for.
+        unsafe { part.request() };
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn start() {
+    if let Some(previous) = START_BEFORE_US.get().copied().flatten() {
+        // SAFETY: a hook of another library; the guard catches an ERROR.
+        unsafe { guard(|| previous()) };
+    }
+    for part in PARTS.get().into_iter().flatten() {
+        // SAFETY: this is the hook that it asks for.
+        unsafe { part.start() };
     }
 }

@@ -105,11 +105,10 @@ pub fn check_interrupts() {
     pgrx::check_for_interrupts!();
 }
 
-/// The database this backend is connected to, or `None` in a process without one.
-pub fn database() -> Option<Oid> {
-    // SAFETY: a plain OID that is set once per backend.
-    let oid = unsafe { pg_sys::MyDatabaseId };
-    (oid != Oid::INVALID).then_some(oid)
+/// Whether this process works for the leader of a parallel plan or index build.
+pub fn is_parallel_worker() -> bool {
+    // SAFETY: a plain integer of this process, -1 in all others.
+    unsafe { pg_sys::ParallelWorkerNumber >= 0 }
 }
 
 /// The data directory.

@@ -8,22 +8,26 @@ use super::{AUDITOR, KEY_ADMIN, OPERATOR, require_role};
 use crate::error::Error;
 use crate::keyring;
 
-/// One row of `sealed.status`.
-type Status = (
-    name!(version, String),
-    name!(secret_memory, String),
-    name!(keyring_size, i32),
-    name!(keyring_used, i32),
-    name!(salt_drawn_at, Option<TimestampWithTimeZone>),
-    name!(salt_reserved, i64),
-);
-
 #[pg_extern(sql = false)]
-fn status() -> TableIterator<'static, Status> {
-    TableIterator::once(or_report(read_status()))
+#[allow(clippy::type_complexity)]
+fn read_status() -> TableIterator<
+    'static,
+    (
+        name!(version, String),
+        name!(secret_memory, String),
+        name!(keyring_size, i32),
+        name!(keyring_used, i32),
+        name!(salt_drawn_at, Option<TimestampWithTimeZone>),
+        name!(salt_reserved, i64),
+    ),
+> {
+    TableIterator::once(or_report(read()))
 }
 
-fn read_status() -> Result<Status, Error> {
+/// As above.
+type Status = (String, String, i32, i32, Option<TimestampWithTimeZone>, i64);
+
+fn read() -> Result<Status, Error> {
     require_role("read the status of pg_sealed", &[AUDITOR, OPERATOR, KEY_ADMIN])?;
     let usage = keyring::usage().ok_or(Error::NotPreloaded)?;
     let salt = keyring::salt();

@@ -1,0 +1,236 @@
+\echo Use "CREATE EXTENSION pg_sealed" to load this file. \quit
+
+CREATE SCHEMA sealed;
+COMMENT ON SCHEMA sealed IS 'pg_sealed: keys of sealed tables. pg_dump never takes the rows of its tables.';
+
+-- Roles are the cluster's: another database may have made them.
+DO $$
+DECLARE
+    role name;
+BEGIN
+    FOREACH role IN ARRAY '{sealed_key_admin,sealed_operator,sealed_auditor}'::name[] LOOP
+        IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = role) THEN
+            EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', role);
+        END IF;
+    END LOOP;
+END
+$$;
+
+-- Tables. Written by the library only, below SQL: no triggers, foreign keys or partial indexes,
+-- which such writes would pass by. Nothing is marked for pg_dump: a dump must carry no key.
+
+CREATE TABLE sealed.key_provider (
+    name text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    options jsonb NOT NULL,
+    created_at timestamptz NOT NULL,
+    CONSTRAINT key_provider_pkey PRIMARY KEY (name)
+);
+COMMENT ON TABLE sealed.key_provider IS 'Where root secrets live.';
+
+CREATE TABLE sealed.master_key (
+    id uuid NOT NULL,
+    suite int2 NOT NULL,
+    provider text COLLATE "C" NOT NULL,
+    public_key bytea NOT NULL,
+    check_value bytea NOT NULL,
+    wrapped_seed bytea NOT NULL,
+    state text COLLATE "C" NOT NULL CHECK (state IN ('active', 'retired')),
+    created_at timestamptz NOT NULL,
+    retired_at timestamptz,
+    CONSTRAINT master_key_pkey PRIMARY KEY (id)
+);
+COMMENT ON TABLE sealed.master_key IS 'Master keys: the public half, and the seed wrapped by a provider.';
+
+CREATE TABLE sealed.data_key (
+    id uuid NOT NULL,
+    relation oid NOT NULL,
+    version int4 NOT NULL,
+    suite int2 NOT NULL,
+    table_id uuid NOT NULL,
+    state text COLLATE "C" NOT NULL CHECK (state IN ('active', 'retired', 'destroyed')),
+    created_at timestamptz NOT NULL,
+    CONSTRAINT data_key_pkey PRIMARY KEY (id)
+);
+CREATE INDEX data_key_relation_idx ON sealed.data_key (relation);
+COMMENT ON TABLE sealed.data_key IS 'Data keys of sealed tables, without their bytes.';
+
+CREATE TABLE sealed.data_key_wrap (
+    data_key uuid NOT NULL,
+    recipient uuid NOT NULL,
+    record bytea NOT NULL,
+    CONSTRAINT data_key_wrap_pkey PRIMARY KEY (data_key, recipient)
+);
+COMMENT ON TABLE sealed.data_key_wrap IS 'The bytes of data keys, each wrapped to a master key or a recipient.';
+
+CREATE TABLE sealed.recipient (
+    id uuid NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    suite int2 NOT NULL,
+    public_key bytea NOT NULL,
+    legacy bool NOT NULL,
+    created_at timestamptz NOT NULL,
+    CONSTRAINT recipient_pkey PRIMARY KEY (id),
+    CONSTRAINT recipient_name_key UNIQUE (name)
+);
+COMMENT ON TABLE sealed.recipient IS 'Escrow public keys: who has the private half can open every data key without a provider.';
+
+CREATE TABLE sealed.layout (
+    id int4 NOT NULL CHECK (id BETWEEN 1 AND 268435455),
+    relation oid NOT NULL,
+    version int4 NOT NULL,
+    data_key uuid NOT NULL,
+    table_id uuid NOT NULL,
+    created_at timestamptz NOT NULL,
+    CONSTRAINT layout_pkey PRIMARY KEY (id)
+);
+CREATE INDEX layout_relation_idx ON sealed.layout (relation);
+COMMENT ON TABLE sealed.layout IS 'How rows of tables are sealed. Every sealed row carries the id of its layout.';
+
+-- The table access method.
+
+CREATE FUNCTION sealed.sealed_heap_handler(internal) RETURNS table_am_handler
+    LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'sealed_heap_handler_wrapper';
+COMMENT ON FUNCTION sealed.sealed_heap_handler(internal) IS
+    'Handler of the table access method sealed_heap. Not callable from SQL.';
+
+CREATE ACCESS METHOD sealed_heap TYPE TABLE HANDLER sealed.sealed_heap_handler;
+COMMENT ON ACCESS METHOD sealed_heap IS 'Heap with encrypted and authenticated rows.';
+
+-- Functions. Each also checks by itself who calls it, and who called the SECURITY DEFINER function
+-- that may have called it.
+
+CREATE FUNCTION sealed.add_key_provider(name text, kind text, options jsonb) RETURNS void
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'add_key_provider_wrapper';
+COMMENT ON FUNCTION sealed.add_key_provider(text, text, jsonb) IS
+    'Adds a place where root secrets live. Kinds: file {"path"}, passphrase {"command"} or {"file"}. Privilege: role sealed_key_admin.';
+
+CREATE FUNCTION sealed.create_master_key(provider text, suite text DEFAULT 'xwing-aes256gcm') RETURNS uuid
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'create_master_key_wrapper';
+COMMENT ON FUNCTION sealed.create_master_key(text, text) IS
+    'Makes the master key of this database; suites: xwing-aes256gcm, mlkem1024-aes256gcm. Privilege: role sealed_key_admin.';
+
+CREATE FUNCTION sealed.rotate_master_key(provider text DEFAULT NULL, suite text DEFAULT NULL) RETURNS uuid
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'rotate_master_key_wrapper';
+COMMENT ON FUNCTION sealed.rotate_master_key(text, text) IS
+    'Puts a new master key in place of the active one and wraps every data key to it; null keeps the provider or the suite. Privilege: role sealed_key_admin.';
+
+CREATE FUNCTION sealed.add_recipient(name text, public_key bytea, suite text DEFAULT 'xwing-aes256gcm', legacy boolean DEFAULT false)
+    RETURNS uuid
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'add_recipient_wrapper';
+COMMENT ON FUNCTION sealed.add_recipient(text, bytea, text, boolean) IS
+    'Adds an escrow public key and wraps every data key to it, present and future. Privilege: role sealed_key_admin.';
+
+CREATE FUNCTION sealed.wrap_key(key bytea, recipient text DEFAULT NULL) RETURNS bytea
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'wrap_key_wrapper';
+COMMENT ON FUNCTION sealed.wrap_key(bytea, text) IS
+    'Wraps an application''s key of 16 to 64 bytes to the master key, or to a recipient. Privilege: EXECUTE on this function.';
+
+CREATE FUNCTION sealed.unwrap_key(wrapped bytea) RETURNS bytea
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'unwrap_key_wrapper';
+COMMENT ON FUNCTION sealed.unwrap_key(bytea) IS
+    'Unwraps a key that wrap_key or generate_key wrapped to a master key of this database. Privilege: EXECUTE on this function.';
+
+CREATE FUNCTION sealed.generate_key() RETURNS TABLE (key bytea, wrapped bytea)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1
+    AS 'MODULE_PATHNAME', 'generate_key_wrapper';
+COMMENT ON FUNCTION sealed.generate_key() IS
+    'Makes a random key of 32 bytes and wraps it to the master key. Privilege: EXECUTE on this function.';
+
+CREATE FUNCTION sealed.rotate_data_key(relation regclass) RETURNS integer
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'rotate_data_key_wrapper';
+COMMENT ON FUNCTION sealed.rotate_data_key(regclass) IS
+    'Starts a new data key for new rows of a table and returns its version; VACUUM FULL seals the old rows again. Privilege: owner of the table, or role sealed_operator or sealed_key_admin.';
+
+CREATE FUNCTION sealed.verify(relation regclass) RETURNS TABLE (ctid tid, attnum int2, message text)
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'verify_wrapper';
+COMMENT ON FUNCTION sealed.verify(regclass) IS
+    'Opens every row and large value of a sealed table and returns what is damaged: no row, no damage. Privilege: owner of the table, or role sealed_operator, sealed_auditor or sealed_key_admin.';
+
+CREATE FUNCTION sealed.is_sealed(relation regclass) RETURNS boolean
+    LANGUAGE c STRICT STABLE PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'is_sealed_wrapper';
+COMMENT ON FUNCTION sealed.is_sealed(regclass) IS
+    'Whether a table or materialized view is sealed. Privilege: none.';
+
+CREATE FUNCTION sealed.read_status()
+    RETURNS TABLE (version text, secret_memory text, keyring_size integer, keyring_used integer, salt_drawn_at timestamptz, salt_reserved bigint)
+    LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 1
+    AS 'MODULE_PATHNAME', 'read_status_wrapper';
+COMMENT ON FUNCTION sealed.read_status() IS
+    'What the view sealed.status shows. Privilege: role sealed_auditor, sealed_operator or sealed_key_admin.';
+
+CREATE FUNCTION sealed.suite_name(suite int2) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    AS $$ SELECT CASE suite WHEN 1 THEN 'xwing-aes256gcm' WHEN 2 THEN 'mlkem1024-aes256gcm' ELSE 'unknown' END $$;
+COMMENT ON FUNCTION sealed.suite_name(int2) IS 'The name of a suite, by its number in key records. Privilege: none.';
+
+-- Views.
+
+CREATE VIEW sealed.status AS
+    SELECT s.version, s.secret_memory, s.keyring_size, s.keyring_used, s.salt_drawn_at, s.salt_reserved
+    FROM sealed.read_status() AS s;
+COMMENT ON VIEW sealed.status IS
+    'The server''s secret memory: memfd_secret is best, unlocked worst. Privilege: role sealed_auditor, sealed_operator or sealed_key_admin.';
+
+CREATE VIEW sealed.keys AS
+    SELECT 'master'::text AS kind, m.id, m.state, NULL::regclass AS relation, NULL::int AS version,
+           sealed.suite_name(m.suite) AS suite, m.provider, m.created_at, m.retired_at, NULL::text[] AS wrapped_to
+    FROM sealed.master_key AS m
+    UNION ALL
+    SELECT 'data', d.id, d.state, d.relation::regclass, d.version,
+           sealed.suite_name(d.suite), NULL, d.created_at, NULL,
+           (SELECT pg_catalog.array_agg(COALESCE('recipient ' || r.name, 'master ' || m.id, 'unknown ' || w.recipient) ORDER BY r.name, m.id)
+            FROM sealed.data_key_wrap AS w
+            LEFT JOIN sealed.master_key AS m ON m.id = w.recipient
+            LEFT JOIN sealed.recipient AS r ON r.id = w.recipient
+            WHERE w.data_key = d.id)
+    FROM sealed.data_key AS d
+    UNION ALL
+    SELECT 'recipient', r.id, CASE WHEN r.legacy THEN 'legacy' ELSE 'active' END, NULL, NULL,
+           sealed.suite_name(r.suite), NULL, r.created_at, NULL, NULL
+    FROM sealed.recipient AS r;
+COMMENT ON VIEW sealed.keys IS
+    'All keys of this database, their suites, and to what each data key is wrapped. Privilege: role sealed_auditor, sealed_operator or sealed_key_admin.';
+
+CREATE VIEW sealed.tables AS
+    SELECT c.oid::regclass AS relation, c.relkind, l.id AS layout, l.version AS key_version, l.data_key,
+           sealed.suite_name(d.suite) AS suite, l.created_at AS key_created_at,
+           (SELECT pg_catalog.count(*) FROM sealed.layout AS o WHERE o.relation = c.oid) AS layouts,
+           (SELECT pg_catalog.count(*) FROM pg_catalog.pg_index AS i WHERE i.indrelid = c.oid) AS plaintext_indexes
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_am AS a ON a.oid = c.relam AND a.amname = 'sealed_heap'
+    LEFT JOIN LATERAL (SELECT n.id, n.version, n.data_key, n.created_at FROM sealed.layout AS n
+                       WHERE n.relation = c.oid ORDER BY n.version DESC, n.id DESC LIMIT 1) AS l ON true
+    LEFT JOIN sealed.data_key AS d ON d.id = l.data_key
+    WHERE c.relkind IN ('r', 'm');
+COMMENT ON VIEW sealed.tables IS
+    'Sealed tables with the key of their new rows; a table that never had a row has no key. Privilege: role sealed_auditor, sealed_operator or sealed_key_admin.';
+
+-- Privileges. Names in this schema are no secret; what the tables hold and most functions do is.
+
+GRANT USAGE ON SCHEMA sealed TO PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA sealed FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA sealed FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION sealed.is_sealed(regclass), sealed.suite_name(int2) TO PUBLIC;
+-- These two let owners of tables in, and check it themselves.
+GRANT EXECUTE ON FUNCTION sealed.rotate_data_key(regclass), sealed.verify(regclass) TO PUBLIC;
+GRANT SELECT ON sealed.keys, sealed.tables, sealed.status TO sealed_key_admin, sealed_operator, sealed_auditor;
+GRANT EXECUTE ON FUNCTION sealed.read_status() TO sealed_key_admin, sealed_operator, sealed_auditor;
+GRANT EXECUTE ON FUNCTION
+    sealed.add_key_provider(text, text, jsonb),
+    sealed.create_master_key(text, text),
+    sealed.rotate_master_key(text, text),
+    sealed.add_recipient(text, bytea, text, boolean),
+    sealed.wrap_key(bytea, text),
+    sealed.unwrap_key(bytea),
+    sealed.generate_key()
+    TO sealed_key_admin;
