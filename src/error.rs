@@ -198,9 +198,9 @@ impl Error {
             | Self::PlaintextIndex { .. }
             | Self::Published { .. } => Code::ERRCODE_FEATURE_NOT_SUPPORTED,
             Self::SecretMemory(_) => Code::ERRCODE_OUT_OF_MEMORY,
-            Self::NoSuchProvider { .. } | Self::NoSuchRecipient { .. } | Self::NoSuchName { .. } => {
-                Code::ERRCODE_UNDEFINED_OBJECT
-            }
+            Self::NoSuchProvider { .. }
+            | Self::NoSuchRecipient { .. }
+            | Self::NoSuchName { .. } => Code::ERRCODE_UNDEFINED_OBJECT,
             Self::Exists { .. } => Code::ERRCODE_DUPLICATE_OBJECT,
             Self::CatalogShape { .. }
             | Self::MasterKeyGone { .. }
@@ -245,7 +245,9 @@ impl Error {
             Self::NoSuchProvider { .. } => "Add it with sealed.add_key_provider(...).",
             Self::NoSuchRecipient { .. } => "Add it with sealed.add_recipient(...).",
             Self::MasterKeyExists => "To replace it, call sealed.rotate_master_key(...).",
-            Self::MasterKeyGone { .. } | Self::LayoutGone { .. } | Self::DataKeyGone { .. } => RESTORE,
+            Self::MasterKeyGone { .. } | Self::LayoutGone { .. } | Self::DataKeyGone { .. } => {
+                RESTORE
+            }
             Self::DamagedMasterKey { .. } | Self::DamagedDataKey { .. } => RESTORE,
             Self::KeyDestroyed { .. } => {
                 "The key was destroyed on purpose, so these rows cannot be opened again. The table \
@@ -263,7 +265,9 @@ impl Error {
                 "Logical replication would have to send the rows in plaintext. Publish the other \
                  tables one by one with FOR TABLE."
             }
-            Self::NotSealed { .. } => "ALTER TABLE ... SET ACCESS METHOD sealed_heap seals a table.",
+            Self::NotSealed { .. } => {
+                "ALTER TABLE ... SET ACCESS METHOD sealed_heap seals a table."
+            }
             Self::BadArgument { hint, .. } => hint.as_str(),
             Self::NotAllowed { needs, .. } => return Some(format!("It needs {needs}.")),
             Self::Provider { error, .. } => return provider_hint(error),

@@ -109,7 +109,8 @@ pub fn check_verify(table: Relation) -> Result<(), Error> {
     if user::owns(oid) || user::has_role(&roles) {
         return Ok(());
     }
-    let needs = "ownership of the table, or role sealed_operator, sealed_auditor or sealed_key_admin";
+    let needs =
+        "ownership of the table, or role sealed_operator, sealed_auditor or sealed_key_admin";
     Err(Error::NotAllowed {
         what: format!("verify table \"{}\"", class.name),
         needs: needs.to_owned(),

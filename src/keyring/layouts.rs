@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use sealed_crypto::rand_core::Rng;
 use sealed_crypto::{
-    DataKeyHeader, Dek, Id, KernelRng, LayoutId, LayoutKey, MasterKey, parse_key_header, unwrap_key,
-    wrap_key, wrap_key_to,
+    DataKeyHeader, Dek, Id, KernelRng, LayoutId, LayoutKey, MasterKey, parse_key_header,
+    unwrap_key, wrap_key, wrap_key_to,
 };
 
 use super::records::{DataKeyRow, LayoutRow, RecipientRow, WrapRow};
@@ -74,8 +74,6 @@ fn load(row: &LayoutRow) -> Result<Rc<Layout>, Error> {
         id: row.id,
         relation: row.relation,
         version: row.version,
-        data_key: row.data_key,
-        table: row.table,
         key: LayoutKey::derive(&dek, &row.table, row.id),
         due_us: created_us.saturating_add(DataKeyHeader::DUE_US),
     });
@@ -155,8 +153,6 @@ pub fn make(owner: Oid, version: i32, table: Option<Id>) -> Result<Rc<Layout>, E
         id: layout_id,
         relation: owner,
         version,
-        data_key: id,
-        table,
         key: LayoutKey::derive(&dek, &table, layout_id),
         due_us: now.saturating_add(DataKeyHeader::DUE_US),
     });

@@ -191,9 +191,7 @@ pub fn master_wraps() -> Result<Vec<WrapRow>, Error> {
 }
 
 /// Opens a wrap to a master key, checking that it is of the data key it is stored for.
-pub fn open(
-    wrap: &WrapRow,
-) -> Result<(DataKeyHeader, sealed_crypto::Zeroizing<Vec<u8>>), Error> {
+pub fn open(wrap: &WrapRow) -> Result<(DataKeyHeader, sealed_crypto::Zeroizing<Vec<u8>>), Error> {
     let damaged = || Error::DamagedDataKey { id: wrap.data_key.to_string() };
     let header = parse_key_header(&wrap.record).map_err(|_| damaged())?;
     if header.key_id != wrap.data_key || header.recipient_id != wrap.recipient {

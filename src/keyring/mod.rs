@@ -13,9 +13,7 @@ mod records;
 mod rotate;
 mod shared;
 
-use std::rc::Rc;
-
-use sealed_crypto::{Id, LayoutId, LayoutKey};
+use sealed_crypto::{LayoutId, LayoutKey};
 
 use crate::error::Error;
 use crate::guc;
@@ -24,10 +22,10 @@ use crate::pg::xact::{self, Listener};
 
 pub use apps::{generate_key, unwrap_app_key, wrap_app_key};
 pub use layouts::{current_layout, drop_keys, layout};
-pub use master::{add_provider, add_recipient, create_master_key, unlock};
+pub use master::{add_provider, add_recipient, create_master_key};
 pub use nonce::next_nonce;
 pub use rotate::{rotate_data_key, rotate_master_key};
-pub use shared::{Usage, salt, usage};
+pub use shared::{salt, usage};
 
 /// How the rows of one table are sealed, with the key that does it.
 #[derive(Debug)]
@@ -38,10 +36,6 @@ pub struct Layout {
     pub relation: Oid,
     /// Which version of the table's data key.
     pub version: i32,
-    /// The data key.
-    pub data_key: Id,
-    /// The table's own id, which stays when its data key is rotated.
-    pub table: Id,
     /// Row and chunk keys.
     pub key: LayoutKey,
     /// When a new version is to be made, in microseconds since 2000.
@@ -74,14 +68,4 @@ pub fn init() {
             cache::wipe();
         },
     });
-}
-
-/// Forgets which layout is the current one of a table; what rows name is still known.
-pub fn forget(owner: Oid) {
-    cache::forget(Some(owner));
-}
-
-/// For callers that keep a layout for a statement: whether it still is the table's current one.
-pub fn is_current(layout: &Rc<Layout>) -> bool {
-    cache::current(layout.relation).is_some_and(|current| Rc::ptr_eq(&current, layout))
 }

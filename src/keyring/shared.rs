@@ -119,7 +119,11 @@ pub fn usage() -> Option<Usage> {
     let memory = MEMORY.get()?;
     let entries = entries();
     let used = KEYRING.with_shared(|_| {
-        entries.0.chunks_exact(ENTRY_WORDS).filter(|e| e[0].load(Ordering::Relaxed) > REMOVED).count()
+        entries
+            .0
+            .chunks_exact(ENTRY_WORDS)
+            .filter(|e| e[0].load(Ordering::Relaxed) > REMOVED)
+            .count()
     });
     Some(Usage { protection: memory.protection, used, size: entries.count() })
 }

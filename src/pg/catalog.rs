@@ -112,7 +112,6 @@ impl Row {
     accessor!(uuid, Uuid, [u8; 16]);
     accessor!(text, Text, String);
     accessor!(bytes, Bytes, Vec<u8>);
-    accessor!(bool, Bool, bool);
     accessor!(json, Json, serde_json::Value);
 
     /// All columns, in order.
@@ -187,7 +186,7 @@ struct Open {
 }
 
 impl Open {
-    fn open(table: Table, lock: u32, keep_lock: bool) -> Result<Self, Error> {
+    fn with_lock(table: Table, lock: u32, keep_lock: bool) -> Result<Self, Error> {
         let oid = resolve(table).ok_or(Error::NotInstalled)?;
         // SAFETY: opens by OID; raises an ERROR if it was dropped meanwhile.
         let relation = unsafe { pg_sys::table_open(oid, lock as pg_sys::LOCKMODE) };
@@ -195,12 +194,12 @@ impl Open {
     }
 
     fn reading(table: Table) -> Result<Self, Error> {
-        Self::open(table, pg_sys::AccessShareLock, false)
+        Self::with_lock(table, pg_sys::AccessShareLock, false)
     }
 
     /// The lock is kept to the end of the transaction: a rotation that waits for it sees our rows.
     fn writing(table: Table) -> Result<Self, Error> {
-        Self::open(table, pg_sys::RowExclusiveLock, true)
+        Self::with_lock(table, pg_sys::RowExclusiveLock, true)
     }
 
     fn descriptor(&self) -> pg_sys::TupleDesc {
@@ -243,7 +242,7 @@ pub fn lock_for_writing(table: Table) -> Result<(), Error> {
 
 /// Makes writers of `table` wait until this transaction ends; waits for those that are at it.
 pub fn lock_against_writers(table: Table) -> Result<(), Error> {
-    Open::open(table, pg_sys::ShareRowExclusiveLock, true).map(drop)
+    Open::with_lock(table, pg_sys::ShareRowExclusiveLock, true).map(drop)
 }
 
 /// The rows whose columns (attribute numbers, from 1) equal the keys.
@@ -338,9 +337,7 @@ pub fn relation_changed(relation: Oid) {
 
 fn in_own_memory<R>(f: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
     // SAFETY: a result holds Rust memory only, nothing that dies with the context.
-    unsafe {
-        PgMemoryContexts::new("pg_sealed catalog access").switch_to(move |_| f())
-    }
+    unsafe { PgMemoryContexts::new("pg_sealed catalog access").switch_to(move |_| f()) }
 }
 
 fn scan_key(attribute: i16, value: &Value) -> Option<pg_sys::ScanKeyData> {
@@ -423,12 +420,7 @@ fn read_row(open: &Open, tuple: pg_sys::HeapTuple) -> Result<Row, Error> {
     let mut nulls = vec![true; width];
     // SAFETY: a tuple of this relation and one place for each of its columns.
     unsafe {
-        pg_sys::heap_deform_tuple(
-            tuple,
-            open.descriptor(),
-            datums.as_mut_ptr(),
-            nulls.as_mut_ptr(),
-        )
+        pg_sys::heap_deform_tuple(tuple, open.descriptor(), datums.as_mut_ptr(), nulls.as_mut_ptr())
     };
     let mut values = Vec::with_capacity(width);
     for (at, (datum, null)) in datums.into_iter().zip(nulls).enumerate() {
@@ -451,26 +443,26 @@ fn value(datum: pg_sys::Datum, null: bool, of: Oid) -> Option<Value> {
     if null {
         return Some(Value::Null);
     }
-    // SAFETY (all below): the datum is not null and of the type that its column's descriptor says.
     match of {
-        // SAFETY: see above.
+        // SAFETY: not null, and of the type that the column's descriptor says.
         pg_sys::BOOLOID => unsafe { bool::from_datum(datum, false) }.map(Value::Bool),
-        // SAFETY: see above.
+        // SAFETY: as above.
         pg_sys::INT2OID => unsafe { i16::from_datum(datum, false) }.map(Value::Int2),
-        // SAFETY: see above.
+        // SAFETY: as above.
         pg_sys::INT4OID => unsafe { i32::from_datum(datum, false) }.map(Value::Int4),
-        // SAFETY: see above.
+        // SAFETY: as above.
         pg_sys::OIDOID => unsafe { Oid::from_datum(datum, false) }.map(Value::Oid),
-        // SAFETY: see above.
         pg_sys::UUIDOID => {
-            unsafe { pgrx::Uuid::from_datum(datum, false) }.map(|v| Value::Uuid(*v.as_bytes()))
+            // SAFETY: as above.
+            let uuid = unsafe { pgrx::Uuid::from_datum(datum, false) };
+            uuid.map(|uuid| Value::Uuid(*uuid.as_bytes()))
         }
-        // SAFETY: see above.
+        // SAFETY: as above.
         pg_sys::TEXTOID => unsafe { String::from_datum(datum, false) }.map(Value::Text),
-        // SAFETY: see above.
+        // SAFETY: as above.
         pg_sys::BYTEAOID => unsafe { Vec::<u8>::from_datum(datum, false) }.map(Value::Bytes),
         pg_sys::TIMESTAMPTZOID => Some(Value::Time(datum.value() as i64)),
-        // SAFETY: see above.
+        // SAFETY: as above.
         pg_sys::JSONBOID => unsafe { JsonB::from_datum(datum, false) }.map(|v| Value::Json(v.0)),
         _ => None,
     }

@@ -70,9 +70,9 @@ pub enum Published {
 /// The functions that decide.
 pub struct Deciders {
     /// Before a command runs.
-    pub before: fn(&Command) -> Result<(), Error>,
+    pub before: Decide,
     /// After it ran.
-    pub after: fn(&Command) -> Result<(), Error>,
+    pub after: Decide,
     /// After a relation came into being, still in the same command.
     pub created: fn(Oid) -> Result<(), Error>,
     /// Before a relation is dropped.
@@ -154,7 +154,10 @@ unsafe extern "C-unwind" fn process_utility(
     decide(&commands, |deciders| deciders.after);
 }
 
-fn decide(commands: &[Command], which: fn(&Deciders) -> fn(&Command) -> Result<(), Error>) {
+/// What a decider of commands looks like.
+type Decide = fn(&Command) -> Result<(), Error>;
+
+fn decide(commands: &[Command], which: fn(&Deciders) -> Decide) {
     let Some(deciders) = DECIDERS.get() else { return };
     for command in commands {
         if let Err(error) = which(deciders)(command) {
@@ -222,7 +225,8 @@ unsafe fn commands(node: *mut pg_sys::Node) -> Vec<Command> {
         pg_sys::NodeTag::T_AlterObjectSchemaStmt => unsafe {
             let s = &*node.cast::<pg_sys::AlterObjectSchemaStmt>();
             let schema = pg_sys::get_namespace_oid(s.newschema, true);
-            let moved = find(s.relation).filter(|_| s.objectType == pg_sys::ObjectType::OBJECT_TABLE);
+            let moved =
+                find(s.relation).filter(|_| s.objectType == pg_sys::ObjectType::OBJECT_TABLE);
             moved.map(|table| Command::SetSchema { table, schema }).into_iter().collect()
         },
         // SAFETY: see above.

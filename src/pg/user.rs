@@ -25,7 +25,7 @@ pub fn has_role(roles: &[&CStr]) -> bool {
             let role = unsafe { pg_sys::get_role_oid(role.as_ptr(), true) };
             // SAFETY: looks at memberships; true for superusers.
             role != Oid::INVALID && unsafe { pg_sys::has_privs_of_role(user, role) }
-        // SAFETY: a system cache look-up.
+            // SAFETY: a system cache look-up.
         }) || unsafe { pg_sys::superuser_arg(user) }
     })
 }

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::sync::OnceLock;
 
-use pgrx::pg_sys::{self, Oid};
 use pgrx::pg_guard;
+use pgrx::pg_sys::{self, Oid};
 
 /// How a transaction or a part of it ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -208,8 +208,6 @@ impl Drop for StepLock {
             return;
         }
         // SAFETY: the lock is held by this transaction; releasing raises no ERROR.
-        unsafe {
-            pg_sys::LockRelease(&self.tag, pg_sys::ExclusiveLock as pg_sys::LOCKMODE, false)
-        };
+        unsafe { pg_sys::LockRelease(&self.tag, pg_sys::ExclusiveLock as pg_sys::LOCKMODE, false) };
     }
 }
