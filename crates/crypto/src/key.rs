@@ -282,6 +282,14 @@ impl<'a> KeyRecord<'a> {
         Ok(Self { header, mode, check_value, aad, enc, ciphertext })
     }
 
+    /// The record again: byte for byte what was parsed, so no record has two forms.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut record = self.header.encode(self.mode, &self.check_value).to_vec();
+        put_prefixed(&mut record, self.enc);
+        put_prefixed(&mut record, self.ciphertext);
+        record
+    }
+
     fn check_key(&self, key: &[u8]) -> Result<(), Error> {
         let expected = stored_check_value(self.header.purpose, key);
         if expected.ct_eq(&self.check_value).into() { Ok(()) } else { Err(Error::Damaged) }
@@ -439,8 +447,8 @@ fn seal<D: Kdf, K: Kem>(
     let enc = enc.to_bytes();
     let mut record = Vec::with_capacity(HEADER_LEN + 4 + enc.len() + ciphertext.len());
     record.extend_from_slice(&aad);
-    put_prefixed(&mut record, &enc)?;
-    put_prefixed(&mut record, &ciphertext)?;
+    put_prefixed(&mut record, &enc);
+    put_prefixed(&mut record, &ciphertext);
     Ok(record)
 }
 
@@ -483,11 +491,10 @@ fn stored_check_value(purpose: Purpose, key: &[u8]) -> [u8; 16] {
     }
 }
 
-fn put_prefixed(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Error> {
-    let len = u16::try_from(bytes.len()).map_err(|_| Error::WrongLength)?;
-    out.extend_from_slice(&len.to_be_bytes());
+/// Only for an enc and a ciphertext, whose lengths fit in 16 bits.
+fn put_prefixed(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&(bytes.len() as u16).to_be_bytes());
     out.extend_from_slice(bytes);
-    Ok(())
 }
 
 /// Fills a buffer front to back.

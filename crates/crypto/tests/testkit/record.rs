@@ -257,4 +257,5 @@ fn record_parses_alike_however_it_is_read() {
     assert_eq!(parsed.mode, Mode::Psk);
     assert_eq!(parsed.check_value, key_check_value(&KEY));
     assert_eq!(parse_key_header(&good), Ok(parsed.header));
+    assert_eq!(parsed.to_bytes(), good);
 }
