@@ -36,7 +36,7 @@ prove_installcheck: install ## TAP tests: crash, replica, dump, plaintext search
 	@pg_test/run tap
 
 fuzz: setup ## fuzz targets, SECS=30 each (T=name for one)
-	@fuzz/run
+	@scripts/test fuzz
 
 demo: setup install ## seal a real data set, query it, rotate keys, search the raw files
 	@demo/run
