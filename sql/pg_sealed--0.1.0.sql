@@ -101,13 +101,13 @@ COMMENT ON ACCESS METHOD sealed_heap IS 'Heap with encrypted and authenticated r
 -- that may have called it.
 
 CREATE FUNCTION sealed.add_key_provider(name text, kind text, options jsonb) RETURNS void
-    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'add_key_provider_wrapper';
 COMMENT ON FUNCTION sealed.add_key_provider(text, text, jsonb) IS
     'Adds a place where root secrets live. Kinds: file {"path"}, passphrase {"command"} or {"file"}. Privilege: role sealed_key_admin.';
 
 CREATE FUNCTION sealed.create_master_key(provider text, suite text DEFAULT 'xwing-aes256gcm') RETURNS uuid
-    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'create_master_key_wrapper';
 COMMENT ON FUNCTION sealed.create_master_key(text, text) IS
     'Makes the master key of this database; suites: xwing-aes256gcm, mlkem1024-aes256gcm. Privilege: role sealed_key_admin.';
@@ -120,7 +120,7 @@ COMMENT ON FUNCTION sealed.rotate_master_key(text, text) IS
 
 CREATE FUNCTION sealed.add_recipient(name text, public_key bytea, suite text DEFAULT 'xwing-aes256gcm', legacy boolean DEFAULT false)
     RETURNS uuid
-    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'add_recipient_wrapper';
 COMMENT ON FUNCTION sealed.add_recipient(text, bytea, text, boolean) IS
     'Adds an escrow public key and wraps every data key to it, present and future. Privilege: role sealed_key_admin.';

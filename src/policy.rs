@@ -10,8 +10,8 @@ use crate::error::Error;
 use crate::guc::{self, PlaintextIndex};
 use crate::pg::catalog::Oid;
 use crate::pg::class::{self, Class, Relation};
-use crate::pg::user;
 use crate::pg::xact::{self, Listener};
+use crate::pg::{hook, user};
 
 thread_local! {
     /// Tables that were found in no publication, until PostgreSQL says that something changed.
@@ -89,7 +89,8 @@ pub fn refuse_published(class: &Class, publications: Vec<String>) -> Result<(), 
 /// about when it was made; TOAST indexes hold no values.
 pub fn check_index_policy(table: Relation, index: Relation) -> Result<(), Error> {
     let (table, index) = (class::oid_of(table), class::oid_of(index));
-    if class::being_reindexed(index) {
+    // A worker of a parallel build does what its leader was allowed to do.
+    if class::being_reindexed(index) || hook::reindexing() || xact::is_parallel_worker() {
         return Ok(());
     }
     match class::class(table) {
@@ -129,14 +130,8 @@ pub fn check_index(table: &Class, index: Oid) -> Result<(), Error> {
     };
     match guc::plaintext_index() {
         PlaintextIndex::Allow => {}
-        // Workers of a parallel build decide as their leader does, but one warning is enough.
-        PlaintextIndex::Warning if xact::is_parallel_worker() => {}
         PlaintextIndex::Warning => error.warn(),
-        PlaintextIndex::Constraints if index.unique_constraint => {
-            if !xact::is_parallel_worker() {
-                error.warn();
-            }
-        }
+        PlaintextIndex::Constraints if index.unique_constraint => error.warn(),
         PlaintextIndex::Constraints | PlaintextIndex::Error => return Err(error),
     }
     Ok(())

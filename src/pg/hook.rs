@@ -5,9 +5,9 @@
 
 use std::ffi::CStr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgrx::pg_guard;
-use pgrx::pg_sys::ffi::pg_guard_ffi_boundary as guard;
 use pgrx::pg_sys::{self, Oid};
 
 use super::class;
@@ -34,6 +34,11 @@ pub enum Command {
         table: Oid,
         /// Where it goes.
         schema: Oid,
+    },
+    /// ALTER TABLE ... SET LOGGED.
+    SetLogged {
+        /// The table.
+        table: Oid,
     },
     /// ALTER TABLE ... ATTACH PARTITION.
     AttachPartition {
@@ -70,9 +75,9 @@ pub enum Published {
 /// The functions that decide.
 pub struct Deciders {
     /// Before a command runs.
-    pub before: Decide,
-    /// After it ran.
-    pub after: Decide,
+    pub before: fn(&Command) -> Result<(), Error>,
+    /// After a table's access method was set.
+    pub method_set: fn(Oid) -> Result<(), Error>,
     /// After a relation came into being, still in the same command.
     pub created: fn(Oid) -> Result<(), Error>,
     /// Before a relation is dropped.
@@ -98,13 +103,28 @@ pub fn install(deciders: Deciders) {
     }
 }
 
+/// Whether the last utility command is a REINDEX, which builds again what was there.
+///
+/// REINDEX CONCURRENTLY builds an index that PostgreSQL does not call a rebuild. Set anew by every
+/// command, so that an ERROR leaves nothing behind that counts.
+static REINDEXING: AtomicBool = AtomicBool::new(false);
+
+/// Whether indexes that are being built were there before, by the command's own word.
+pub fn reindexing() -> bool {
+    REINDEXING.load(Ordering::Relaxed)
+}
+
 /// Makes settings named `sealed.*` that nobody defined an error.
 pub fn reserve_setting_prefix() {
     // SAFETY: copies the string.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"sealed".as_ptr()) };
 }
 
-#[pg_guard]
+/// Around every utility command.
+///
+/// This frame and that of `object_access` are no `pg_guard`: an ERROR of the command itself jumps
+/// over them, as it would over a hook written in C, and keeps its cursor position, context and
+/// constraint name, which a way through Rust would lose. So they own nothing that is to be dropped.
 #[allow(clippy::too_many_arguments)]
 unsafe extern "C-unwind" fn process_utility(
     statement: *mut pg_sys::PlannedStmt,
@@ -116,57 +136,53 @@ unsafe extern "C-unwind" fn process_utility(
     receiver: *mut pg_sys::DestReceiver,
     completion: *mut pg_sys::QueryCompletion,
 ) {
+    let next = match UTILITY_BEFORE_US.get() {
+        Some(Some(previous)) => *previous,
+        _ => raw::standard_ProcessUtility as unsafe extern "C-unwind" fn(_, _, _, _, _, _, _, _),
+    };
     // SAFETY: PostgreSQL passes a planned statement around a utility statement.
-    let commands = unsafe { commands((*statement).utilityStmt) };
-    decide(&commands, |deciders| deciders.before);
-    // The Vec of commands must not live across the C call below without a guard around it: both
-    // branches turn an ERROR into a panic, which unwinds and frees it.
-    match UTILITY_BEFORE_US.get().copied().flatten() {
-        // SAFETY: the arguments are passed on as they came; the guard catches an ERROR.
-        Some(previous) => unsafe {
-            guard(|| {
-                previous(
-                    statement,
-                    query,
-                    read_only_tree,
-                    context,
-                    params,
-                    environment,
-                    receiver,
-                    completion,
-                )
-            })
-        },
-        // SAFETY: as above; this function is guarded by pgrx.
-        None => unsafe {
-            pg_sys::standard_ProcessUtility(
-                statement,
-                query,
-                read_only_tree,
-                context,
-                params,
-                environment,
-                receiver,
-                completion,
-            )
-        },
-    }
-    decide(&commands, |deciders| deciders.after);
-}
-
-/// What a decider of commands looks like.
-type Decide = fn(&Command) -> Result<(), Error>;
-
-fn decide(commands: &[Command], which: fn(&Deciders) -> Decide) {
-    let Some(deciders) = DECIDERS.get() else { return };
-    for command in commands {
-        if let Err(error) = which(deciders)(command) {
-            error.report();
-        }
+    let watched = unsafe { before_command(statement) };
+    // SAFETY: the arguments are passed on as they came; this frame has nothing to drop.
+    unsafe {
+        next(statement, query, read_only_tree, context, params, environment, receiver, completion)
+    };
+    if watched != Oid::INVALID {
+        // SAFETY: plain arguments.
+        unsafe { after_command(watched) };
     }
 }
 
 #[pg_guard]
+unsafe extern "C-unwind" fn before_command(statement: *mut pg_sys::PlannedStmt) -> Oid {
+    let mut watched = Oid::INVALID;
+    let Some(deciders) = DECIDERS.get() else { return watched };
+    // SAFETY: the caller's promise.
+    let node = unsafe { (*statement).utilityStmt };
+    // SAFETY: every node begins with its tag.
+    let reindex = !node.is_null() && unsafe { (*node).type_ } == pg_sys::NodeTag::T_ReindexStmt;
+    REINDEXING.store(reindex, Ordering::Relaxed);
+    // SAFETY: as above.
+    for command in unsafe { commands(node) } {
+        if let Err(error) = (deciders.before)(&command) {
+            error.report();
+        }
+        if let Command::SetAccessMethod { table, .. } = command {
+            watched = table;
+        }
+    }
+    watched
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn after_command(table: Oid) {
+    if let Some(deciders) = DECIDERS.get()
+        && let Err(error) = (deciders.method_set)(table)
+    {
+        error.report();
+    }
+}
+
+/// When an object comes, goes or is looked at. See `process_utility` for why it is no `pg_guard`.
 unsafe extern "C-unwind" fn object_access(
     access: pg_sys::ObjectAccessType::Type,
     class: Oid,
@@ -174,22 +190,31 @@ unsafe extern "C-unwind" fn object_access(
     sub: i32,
     arg: *mut core::ffi::c_void,
 ) {
-    if let Some(previous) = ACCESS_BEFORE_US.get().copied().flatten() {
-        // SAFETY: the arguments are passed on as they came; the guard catches an ERROR.
-        unsafe { guard(|| previous(access, class, object, sub, arg)) };
+    if let Some(Some(previous)) = ACCESS_BEFORE_US.get() {
+        // SAFETY: the arguments are passed on as they came; this frame has nothing to drop.
+        unsafe { previous(access, class, object, sub, arg) };
     }
-    if class != pg_sys::RelationRelationId || sub != 0 {
-        return;
+    if class == pg_sys::RelationRelationId && sub == 0 {
+        // SAFETY: as above.
+        unsafe { relation_access(access, object, arg) };
     }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn relation_access(
+    access: pg_sys::ObjectAccessType::Type,
+    relation: Oid,
+    arg: *mut core::ffi::c_void,
+) {
     let Some(deciders) = DECIDERS.get() else { return };
     let decided = match access {
-        pg_sys::ObjectAccessType::OAT_DROP => (deciders.dropped)(object),
+        pg_sys::ObjectAccessType::OAT_DROP => (deciders.dropped)(relation),
         pg_sys::ObjectAccessType::OAT_POST_CREATE => {
             let arg = arg.cast::<pg_sys::ObjectAccessPostCreate>();
             // SAFETY: for this access type the argument is null or of this type. Internal ones are
             // the transient tables of a rewrite.
             let internal = !arg.is_null() && unsafe { (*arg).is_internal };
-            if internal { Ok(()) } else { (deciders.created)(object) }
+            if internal { Ok(()) } else { (deciders.created)(relation) }
         }
         _ => Ok(()),
     };
@@ -263,6 +288,9 @@ fn alter_table(statement: &pg_sys::AlterTableStmt) -> Vec<Command> {
                     commands.push(Command::SetAccessMethod { table, method });
                 }
             }
+            pg_sys::AlterTableType::AT_SetLogged => {
+                commands.extend(find(statement.relation).map(|table| Command::SetLogged { table }));
+            }
             pg_sys::AlterTableType::AT_AttachPartition => {
                 // SAFETY: this subcommand's definition is a PartitionCmd; for an index it has the
                 // same form and `find` finds an index, which is never sealed.
@@ -332,4 +360,21 @@ fn find(range: *mut pg_sys::RangeVar) -> Option<Oid> {
         )
     };
     (oid != Oid::INVALID).then_some(oid)
+}
+
+/// The server's own function, not the guarded one of pgrx.
+mod raw {
+    use super::*;
+    unsafe extern "C-unwind" {
+        pub fn standard_ProcessUtility(
+            statement: *mut pg_sys::PlannedStmt,
+            query: *const core::ffi::c_char,
+            read_only_tree: bool,
+            context: pg_sys::ProcessUtilityContext::Type,
+            params: pg_sys::ParamListInfo,
+            environment: *mut pg_sys::QueryEnvironment,
+            receiver: *mut pg_sys::DestReceiver,
+            completion: *mut pg_sys::QueryCompletion,
+        );
+    }
 }

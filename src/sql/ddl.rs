@@ -3,17 +3,18 @@
 use crate::error::Error;
 use crate::keyring;
 use crate::pg::catalog::{self, Oid};
-use crate::pg::class;
+use crate::pg::class::{self, Class};
 use crate::pg::hook::{Command, Published};
 use crate::policy;
 
 /// Refuses, before a command runs, what can be seen to be wrong.
 pub fn before(command: &Command) -> Result<(), Error> {
     match command {
-        Command::CreateIndex { table } => match policy::sealed(*table) {
-            Some(class) => policy::check_new_index(&class),
-            None => Ok(()),
-        },
+        // On a partitioned table it reaches every partition.
+        Command::CreateIndex { table } => class::with_inheritors(*table)
+            .into_iter()
+            .filter_map(policy::sealed)
+            .try_for_each(|class| policy::check_new_index(&class)),
         Command::SetAccessMethod { table, method } => {
             if method.is_some() && *method == policy::sealed_method() {
                 seal_table(*table)
@@ -27,6 +28,12 @@ pub fn before(command: &Command) -> Result<(), Error> {
             }
             _ => Ok(()),
         },
+        Command::SetLogged { table } => match policy::sealed(*table) {
+            Some(class) if class.is_table() => {
+                policy::check_class_not_published(&Class { permanent: true, ..class })
+            }
+            _ => Ok(()),
+        },
         Command::AttachPartition { parent, partition } => attach(*parent, *partition),
         Command::Publish { publication, objects } => {
             objects.iter().try_for_each(|object| publish(publication, object))
@@ -34,12 +41,10 @@ pub fn before(command: &Command) -> Result<(), Error> {
     }
 }
 
-/// After a command: values that ANALYZE has kept of a table must not outlive its sealing.
-pub fn after(command: &Command) -> Result<(), Error> {
-    if let Command::SetAccessMethod { table, .. } = command
-        && policy::is_sealed(*table)
-    {
-        class::remove_statistics(*table);
+/// Values that ANALYZE has kept of a table must not outlive its sealing.
+pub fn method_set(table: Oid) -> Result<(), Error> {
+    if policy::is_sealed(table) {
+        class::remove_statistics(table);
     }
     Ok(())
 }

@@ -12,46 +12,69 @@ use crate::keyring;
 use crate::pg::user;
 
 #[pg_extern(sql = false)]
-fn add_key_provider(name: &str, kind: &str, options: JsonB) {
-    let done = require_role("add a key provider", &[KEY_ADMIN])
-        .and_then(|()| keyring::add_provider(name, kind, options.0));
-    or_report(done);
+fn add_key_provider(name: Option<&str>, kind: Option<&str>, options: Option<JsonB>) {
+    let add = || {
+        require_role("add a key provider", &[KEY_ADMIN])?;
+        let (name, kind) = (given("name", name)?, given("kind", kind)?);
+        keyring::add_provider(name, kind, given("options", options)?.0)
+    };
+    or_report(add());
 }
 
 #[pg_extern(sql = false)]
-fn create_master_key(provider: &str, suite: &str) -> Uuid {
-    let id = require_role("create a master key", &[KEY_ADMIN])
-        .and_then(|()| keyring::create_master_key(provider, parse_suite(suite)?));
-    Uuid::from_bytes(or_report(id).0)
+fn create_master_key(provider: Option<&str>, suite: Option<&str>) -> Uuid {
+    let create = || {
+        require_role("create a master key", &[KEY_ADMIN])?;
+        let suite = parse_suite(given("suite", suite)?)?;
+        keyring::create_master_key(given("provider", provider)?, suite)
+    };
+    Uuid::from_bytes(or_report(create()).0)
 }
 
 #[pg_extern(sql = false)]
 fn rotate_master_key(provider: Option<&str>, suite: Option<&str>) -> Uuid {
-    let id = require_role("rotate the master key", &[KEY_ADMIN])
-        .and_then(|()| keyring::rotate_master_key(provider, suite.map(parse_suite).transpose()?));
-    Uuid::from_bytes(or_report(id).0)
+    let rotate = || {
+        require_role("rotate the master key", &[KEY_ADMIN])?;
+        keyring::rotate_master_key(provider, suite.map(parse_suite).transpose()?)
+    };
+    Uuid::from_bytes(or_report(rotate()).0)
 }
 
 #[pg_extern(sql = false)]
-fn add_recipient(name: &str, public_key: &[u8], suite: &str, legacy: bool) -> Uuid {
-    let id = require_role("add a recipient", &[KEY_ADMIN]).and_then(|()| {
-        if legacy {
+fn add_recipient(
+    name: Option<&str>,
+    public_key: Option<&[u8]>,
+    suite: Option<&str>,
+    legacy: Option<bool>,
+) -> Uuid {
+    let add = || {
+        require_role("add a recipient", &[KEY_ADMIN])?;
+        if given("legacy", legacy)? {
             return Err(Error::BadArgument {
                 what: "no classical suite is available".to_owned(),
                 hint: "Give a hybrid or post-quantum public key and leave out \"legacy\"."
                     .to_owned(),
             });
         }
-        keyring::add_recipient(name, public_key.to_vec(), parse_suite(suite)?)
-    });
-    Uuid::from_bytes(or_report(id).0)
+        let suite = parse_suite(given("suite", suite)?)?;
+        let public_key = given("public_key", public_key)?.to_vec();
+        keyring::add_recipient(given("name", name)?, public_key, suite)
+    };
+    Uuid::from_bytes(or_report(add()).0)
+}
+
+/// A silent null for an answer would look as if something had been done.
+fn given<T>(name: &str, argument: Option<T>) -> Result<T, Error> {
+    argument.ok_or_else(|| Error::BadArgument {
+        what: format!("argument \"{name}\" must not be null"),
+        hint: "Give a value.".to_owned(),
+    })
 }
 
 #[pg_extern(sql = false)]
-fn wrap_key(key: &[u8], recipient: Option<&str>) -> Vec<u8> {
-    let record = require_execute("wrap a key", "sealed.wrap_key(bytea,text)")
-        .and_then(|()| keyring::wrap_app_key(key, recipient));
-    or_report(record)
+fn wrap_key(key: Option<&[u8]>, recipient: Option<&str>) -> Option<Vec<u8>> {
+    let allowed = require_execute("wrap a key", "sealed.wrap_key(bytea,text)");
+    or_report(allowed.and_then(|()| key.map(|k| keyring::wrap_app_key(k, recipient)).transpose()))
 }
 
 #[pg_extern(sql = false)]

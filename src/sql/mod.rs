@@ -21,7 +21,7 @@ pub fn init() {
     policy::init();
     hook::install(Deciders {
         before: ddl::before,
-        after: ddl::after,
+        method_set: ddl::method_set,
         created: ddl::created,
         dropped: ddl::dropped,
     });
