@@ -1,0 +1,35 @@
+-- CREATE TABLE AS, SELECT INTO, materialized views with both kinds of refresh.
+-- errors: 2
+CREATE TABLE base (id int PRIMARY KEY, grp int, txt text);
+INSERT INTO base SELECT g, g % 7, repeat('t' || g, 1 + g % 900) FROM generate_series(1, 800) g;
+CREATE TABLE ctas AS SELECT grp, count(*), sum(length(txt)) len, max(txt) FROM base GROUP BY grp;
+SELECT grp, count, len, md5(max) FROM ctas ORDER BY grp;
+SELECT id, txt INTO sel FROM base WHERE grp = 3;
+SELECT count(*), md5(string_agg(txt, '' ORDER BY id)) FROM sel;
+CREATE TABLE empty AS SELECT * FROM base WITH NO DATA;
+SELECT count(*) FROM empty;
+CREATE MATERIALIZED VIEW mv AS SELECT grp, count(*) AS n, min(txt) AS lo, max(txt) AS hi FROM base GROUP BY grp;
+SELECT grp, n, md5(lo), md5(hi) FROM mv ORDER BY grp;
+CREATE MATERIALIZED VIEW later AS SELECT id, txt FROM base WITH NO DATA;
+SELECT * FROM later;
+REFRESH MATERIALIZED VIEW later;
+SELECT count(*), md5(string_agg(txt, '' ORDER BY id)) FROM later;
+UPDATE base SET grp = 1 WHERE id < 20;
+DELETE FROM base WHERE grp = 5;
+REFRESH MATERIALIZED VIEW mv;
+SELECT grp, n, md5(lo), md5(hi) FROM mv ORDER BY grp;
+REFRESH MATERIALIZED VIEW CONCURRENTLY mv;
+CREATE UNIQUE INDEX ON mv (grp);
+INSERT INTO base SELECT g, g % 3, 'new' || g FROM generate_series(2000, 2100) g;
+DELETE FROM base WHERE grp = 2;
+UPDATE base SET txt = txt || 'changed' WHERE grp = 4;
+REFRESH MATERIALIZED VIEW CONCURRENTLY mv;
+SELECT grp, n, md5(lo), md5(hi) FROM mv ORDER BY grp;
+BEGIN;
+DELETE FROM base;
+REFRESH MATERIALIZED VIEW mv;
+SELECT count(*) FROM mv;
+ROLLBACK;
+SELECT count(*) FROM mv;
+VACUUM FULL mv;
+SELECT grp, n, md5(lo), md5(hi) FROM mv ORDER BY grp;

@@ -1,0 +1,47 @@
+-- Temporary tables with every ON COMMIT action, unlogged tables.
+-- errors: 1
+SET temp_buffers = '800kB';
+CREATE TEMP TABLE keep (id int PRIMARY KEY, v text);
+INSERT INTO keep SELECT g, repeat('k', g * 40) FROM generate_series(1, 200) g;
+UPDATE keep SET v = v || '!' WHERE id % 2 = 0;
+DELETE FROM keep WHERE id % 5 = 0;
+SELECT count(*), md5(string_agg(keep::text, '|' ORDER BY id)) FROM keep;
+CREATE INDEX ON keep (v text_pattern_ops) WHERE id < 50;
+VACUUM FULL keep;
+ANALYZE keep;
+SELECT count(*), md5(string_agg(keep::text, '|' ORDER BY id)) FROM keep;
+BEGIN;
+CREATE TEMP TABLE del (a int, b text) ON COMMIT DELETE ROWS;
+INSERT INTO del VALUES (1, repeat('x', 9000));
+SELECT a, length(b) FROM del;
+COMMIT;
+SELECT count(*) FROM del;
+BEGIN;
+INSERT INTO del VALUES (2, 'two');
+SELECT * FROM del;
+COMMIT;
+SELECT count(*) FROM del;
+BEGIN;
+CREATE TEMP TABLE dropped (a int) ON COMMIT DROP;
+INSERT INTO dropped VALUES (1);
+SELECT * FROM dropped;
+COMMIT;
+SELECT * FROM dropped;
+CREATE TEMP TABLE shadowed AS SELECT * FROM keep WHERE id < 10;
+BEGIN; TRUNCATE shadowed; INSERT INTO shadowed VALUES (1, 'in'); ROLLBACK;
+SELECT count(*) FROM shadowed;
+ALTER TABLE shadowed ALTER id TYPE bigint;
+SELECT sum(id) FROM shadowed;
+-- Large enough for local buffers to spill to the file and come back.
+CREATE TEMP TABLE big AS SELECT g AS id, md5(g::text) || repeat('b', 300) AS v FROM generate_series(1, 20000) g;
+SELECT count(*), md5(string_agg(v, '' ORDER BY id)) FROM big;
+UPDATE big SET v = 'u' || v WHERE id % 3 = 0;
+SELECT count(*), md5(string_agg(v, '' ORDER BY id)) FROM big;
+CREATE UNLOGGED TABLE u (id int PRIMARY KEY, v text);
+INSERT INTO u SELECT g, repeat('u', g * 30) FROM generate_series(1, 300) g;
+UPDATE u SET v = v || '!' WHERE id % 3 = 0;
+SELECT count(*), md5(string_agg(u::text, '|' ORDER BY id)) FROM u;
+VACUUM FULL u;
+TRUNCATE u;
+INSERT INTO u VALUES (1, 'one');
+SELECT * FROM u;

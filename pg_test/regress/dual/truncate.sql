@@ -1,0 +1,37 @@
+-- TRUNCATE: committed, rolled back, in the creating transaction, with identities and foreign keys.
+-- errors: 1
+CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text);
+INSERT INTO t (v) SELECT repeat('v', g * 100) FROM generate_series(1, 100) g;
+BEGIN;
+TRUNCATE t;
+SELECT count(*) FROM t;
+INSERT INTO t (v) VALUES ('inside');
+ROLLBACK;
+SELECT count(*), sum(length(v)) FROM t;
+TRUNCATE t RESTART IDENTITY;
+SELECT count(*) FROM t;
+INSERT INTO t (v) VALUES ('a'), (repeat('b', 9000)) RETURNING id;
+SELECT id, md5(v) FROM t ORDER BY id;
+BEGIN;
+TRUNCATE t;
+INSERT INTO t (v) SELECT repeat('w', 4000) FROM generate_series(1, 5);
+TRUNCATE t;
+INSERT INTO t (v) VALUES ('last');
+COMMIT;
+SELECT v FROM t;
+BEGIN;
+CREATE TABLE n (a int, b text);
+INSERT INTO n VALUES (1, 'one');
+TRUNCATE n;
+INSERT INTO n VALUES (2, 'two');
+SAVEPOINT s;
+TRUNCATE n;
+INSERT INTO n VALUES (3, 'three');
+ROLLBACK TO s;
+SELECT * FROM n;
+COMMIT;
+SELECT * FROM n;
+CREATE TABLE child (a int REFERENCES t (id));
+TRUNCATE t;
+TRUNCATE t CASCADE;
+SELECT count(*) FROM t;
