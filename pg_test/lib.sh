@@ -20,9 +20,9 @@ CONF
     cluster_start "$1"
 }
 
-# seal_database DIR DATABASE: the extension, a file provider and a master key.
+# seal_database DIR DATABASE [KEYS]: the extension, a file provider (in KEYS, or DIR/keys) and a master key.
 seal_database() {
-    PGDATABASE=$2 cluster_psql "$1" -v key="$1/keys/$2.root" <<'SQL' >/dev/null
+    PGDATABASE=$2 cluster_psql "$1" -v key="${3:-$1/keys}/$2.root" <<'SQL' >/dev/null
 CREATE EXTENSION pg_sealed;
 SELECT sealed.add_key_provider('local', 'file', jsonb_build_object('path', :'key'));
 SELECT sealed.create_master_key('local');

@@ -1,0 +1,38 @@
+-- peers.md 1.2 d: a stale HEAP_HASEXTERNAL let CREATE TABLE AS and INSERT ... SELECT keep pointers into the source's TOAST.
+SET default_table_access_method = sealed_heap;
+CREATE TABLE source (id int, big text, bin bytea);
+ALTER TABLE source ALTER big SET STORAGE external;
+INSERT INTO source SELECT g, qa.noise(g, 10000), convert_to(qa.noise(-g, 9000), 'UTF8') FROM generate_series(1, 20) g;
+CREATE TABLE ctas AS SELECT * FROM source;
+SELECT * INTO sel FROM source WHERE id > 10;
+CREATE TABLE ins (LIKE source);
+INSERT INTO ins SELECT * FROM source;
+CREATE MATERIALIZED VIEW mat AS SELECT * FROM source;
+CREATE TABLE whole AS SELECT id, source AS r FROM source;
+CREATE TABLE plain (LIKE source) USING heap;
+INSERT INTO plain SELECT * FROM source;
+CREATE TABLE part (LIKE source) PARTITION BY RANGE (id);
+CREATE TABLE part1 PARTITION OF part FOR VALUES FROM (0) TO (10);
+CREATE TABLE part2 PARTITION OF part FOR VALUES FROM (10) TO (1000);
+INSERT INTO part SELECT * FROM source;
+UPDATE part SET id = id + 20 WHERE id < 5;
+CREATE TEMP TABLE tmp AS SELECT * FROM source;
+MERGE INTO ins USING source ON ins.id = source.id + 10 WHEN MATCHED THEN UPDATE SET big = source.big WHEN NOT MATCHED THEN INSERT VALUES (source.id + 100, source.big, source.bin);
+-- Each copy has chunks of its own.
+SELECT c.relname, (SELECT relpages >= 0 FROM pg_class t WHERE t.oid = c.reltoastrelid) AS toast, pg_relation_size(c.reltoastrelid) > 100000 AS filled FROM pg_class c WHERE relname IN ('ctas', 'sel', 'ins', 'mat', 'plain', 'part2') ORDER BY 1;
+TRUNCATE source;
+VACUUM source;
+INSERT INTO source SELECT 1000 + g, qa.noise(g + 7, 10000), '' FROM generate_series(1, 20) g;
+SELECT count(*), bool_and(big = qa.noise(id, 10000)), bool_and(bin = convert_to(qa.noise(-id, 9000), 'UTF8')) FROM ctas;
+SELECT count(*), bool_and(big = qa.noise(id, 10000)), bool_and(bin = convert_to(qa.noise(-id, 9000), 'UTF8')) FROM sel;
+SELECT count(*), bool_and(big = qa.noise(CASE WHEN id > 100 THEN id - 100 WHEN id > 10 THEN id - 10 ELSE id END, 10000)) FROM ins;
+SELECT count(*), bool_and(big = qa.noise(id, 10000)) FROM mat;
+SELECT count(*), bool_and(big = qa.noise(id, 10000)) FROM plain;
+SELECT count(*), bool_and(big = qa.noise(CASE WHEN id > 20 THEN id - 20 ELSE id END, 10000)) FROM part;
+SELECT count(*), bool_and(big = qa.noise(id, 10000)) FROM tmp;
+REFRESH MATERIALIZED VIEW mat;
+SELECT count(*), bool_and(big = qa.noise(id - 1000 + 7, 10000)) FROM mat;
+DROP MATERIALIZED VIEW mat;
+SELECT count(*), bool_and((r).big = qa.noise(id, 10000)) FROM whole;
+SELECT qa.verified('ctas'), qa.verified('sel'), qa.verified('ins'), qa.verified('whole'), qa.verified('part1'), qa.verified('part2');
+DROP TABLE whole, source, ctas, sel, ins, plain, part, tmp;

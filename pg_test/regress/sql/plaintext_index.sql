@@ -1,0 +1,53 @@
+-- sealed.plaintext_index: by default CREATE INDEX on a sealed table is refused, PRIMARY KEY and UNIQUE are made with a warning.
+SET default_table_access_method = sealed_heap;
+SHOW sealed.plaintext_index;
+CREATE TABLE pi (id int PRIMARY KEY, k text UNIQUE, v text, arr int[], r int4range);
+CREATE TABLE no_keys (id int, v text);
+SELECT qa.attempt('CREATE INDEX ON pi (v)', true);
+SELECT qa.attempt('CREATE INDEX ON pi USING hash (v)');
+SELECT qa.attempt('CREATE INDEX ON pi USING gin (arr)');
+SELECT qa.attempt('CREATE INDEX ON pi USING gist (r)');
+SELECT qa.attempt('CREATE INDEX ON pi USING brin (id)');
+SELECT qa.attempt('CREATE INDEX ON pi (lower(v))');
+SELECT qa.attempt('CREATE INDEX ON pi (id) WHERE v = $$secret$$');
+SELECT qa.attempt('CREATE UNIQUE INDEX ON pi (v)');
+SELECT qa.attempt('CREATE INDEX IF NOT EXISTS pi_pkey ON pi (v)');
+CREATE INDEX CONCURRENTLY pi_conc ON pi (v);
+SELECT indexrelid::regclass, indisvalid FROM pg_index WHERE indrelid = 'pi'::regclass ORDER BY 1;
+ALTER TABLE no_keys ADD PRIMARY KEY (id);
+ALTER TABLE no_keys ADD UNIQUE (v);
+ALTER TABLE no_keys ADD EXCLUDE USING hash (v WITH =);
+CREATE TABLE copy (LIKE pi INCLUDING ALL);
+-- error: nothing at all
+SET sealed.plaintext_index = error;
+SELECT qa.attempt('CREATE TABLE refused (id int PRIMARY KEY)', true);
+SELECT qa.attempt('ALTER TABLE pi ADD UNIQUE (v)');
+SELECT qa.attempt('CREATE INDEX ON pi (v)');
+SELECT qa.attempt('CREATE TABLE refused AS SELECT 1 AS a');
+-- warning: everything, said so
+SET sealed.plaintext_index = warning;
+CREATE INDEX pi_v ON pi (v);
+-- allow: everything, silently
+SET sealed.plaintext_index = allow;
+CREATE INDEX pi_v2 ON pi (v);
+CREATE TABLE quiet (id int PRIMARY KEY);
+RESET sealed.plaintext_index;
+-- existing indexes go on working under any setting
+INSERT INTO pi (id, k, v) VALUES (1, 'k', 'v');
+REINDEX TABLE pi;
+VACUUM FULL pi;
+CLUSTER pi USING pi_pkey;
+-- heap tables that become sealed bring their indexes with them; heap tables are nobody's business
+CREATE TABLE h (id int PRIMARY KEY, v text) USING heap;
+CREATE INDEX h_v ON h (v);
+SELECT qa.attempt('ALTER TABLE h SET ACCESS METHOD sealed_heap', true);
+SELECT sealed.is_sealed('h');
+-- partitions: an index on the parent reaches a sealed partition
+CREATE TABLE pp (id int, v text) PARTITION BY RANGE (id);
+CREATE TABLE pp1 PARTITION OF pp FOR VALUES FROM (0) TO (10) USING sealed_heap;
+CREATE TABLE pp2 PARTITION OF pp FOR VALUES FROM (10) TO (20) USING heap;
+SELECT qa.attempt('CREATE INDEX ON pp (v)');
+SELECT qa.attempt('CREATE INDEX ON ONLY pp (v)');
+-- statistics objects and expressions keep values in the catalogs
+SELECT qa.attempt('CREATE STATISTICS st (mcv) ON id, v FROM pi');
+DROP TABLE pi, no_keys, copy, quiet, h, pp;
