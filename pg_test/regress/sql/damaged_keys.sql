@@ -5,7 +5,7 @@ CREATE TABLE dk (a int, v text) USING sealed_heap;
 INSERT INTO dk VALUES (1, 'one');
 -- an ordinary superuser session can change the tables; inside a transaction that is rolled back the error must be clean
 BEGIN;
-UPDATE sealed.data_key_wrap SET ciphertext = set_byte(ciphertext, 10, get_byte(ciphertext, 10) # 1);
+UPDATE sealed.data_key_wrap SET record = set_byte(record, 10, get_byte(record, 10) # 1);
 ROLLBACK;
 BEGIN;
 DELETE FROM sealed.layout;

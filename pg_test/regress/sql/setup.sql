@@ -14,7 +14,7 @@ SELECT qa.attempt('SELECT sealed.generate_key()', true);
 SELECT count(*) FROM early;
 SELECT qa.attempt($$SELECT sealed.create_master_key('local')$$, true);
 \set key :keys '/regress.root'
-SELECT sealed.add_key_provider('local', 'file', jsonb_build_object('path', :'key')) IS NOT NULL AS added;
+SELECT sealed.add_key_provider('local', 'file', jsonb_build_object('path', :'key'));
 SELECT qa.attempt('INSERT INTO early VALUES (1)', true);
 SELECT sealed.create_master_key('local') IS NOT NULL AS created;
 INSERT INTO early VALUES (1);

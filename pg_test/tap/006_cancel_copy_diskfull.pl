@@ -1,0 +1,80 @@
+# COPY cancelled in the middle, and a full disk: a clear error, nothing lost, nothing left, no plaintext in files or log.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use Sealed;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use IPC::Run ();
+use Time::HiRes qw(usleep);
+
+my $keys = keys_dir();
+my $node = sealed_node('trouble', "autovacuum = off\nlog_min_messages = notice\nlog_min_error_statement = panic\n");
+seal_database($node, 'postgres', "$keys/root");
+$node->safe_psql('postgres', q{CREATE TABLE t (id int, v text) USING sealed_heap; INSERT INTO t VALUES (0, 'before')});
+
+sub copy_and { my ($how, $name) = @_;
+	my $rows = join('', map { "$_\tNEEDLE-cancelled-copy " . ('y' x ($_ % 300)) . "\n" } 1 .. 300000);
+	my ($out, $err) = ('', '');
+	my $h = IPC::Run::start([ 'psql', '-X', '-q', '-d', $node->connstr('postgres'), '-c', 'COPY t FROM stdin' ], '<', \$rows, '>', \$out, '2>', \$err);
+	my $pid = '';
+	for (1 .. 2000) { $h->pump_nb; $pid = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_progress_copy WHERE tuples_processed > 3000}); last if $pid; }
+	SKIP: {
+		skip 'COPY was faster than us', 5 unless $pid;
+		$node->safe_psql('postgres', "SELECT $how($pid)");
+		eval { $h->finish };
+		like($err, qr/cancel|terminat|connection/, "$name: the client is told");
+		answers($node, 'postgres', 'SELECT count(*), min(v) FROM t', '1|before', "$name: no row of it");
+		is($node->safe_psql('postgres', q{SELECT count(*) FROM sealed.verify('t')}), '0', "$name: sealed.verify");
+		$node->safe_psql('postgres', 'VACUUM t');
+		answers($node, 'postgres', 'SELECT count(*), min(v) FROM t', '1|before', "$name: and VACUUM");
+		is(scalar(hits([ 'NEEDLE-cancelled' ], $node->data_dir)), 0, "$name: no plaintext in files");
+	}
+}
+copy_and('pg_cancel_backend', 'cancelled');
+copy_and('pg_terminate_backend', 'terminated');
+# PostgreSQL adds the line being copied to the CONTEXT of an error, in the log as well
+my @log = hits([ 'NEEDLE-cancelled' ], $node->logfile);
+is(scalar(@log), 0, 'no plaintext of a cancelled COPY in the log') or diag('the CONTEXT line of the server log shows the row');
+
+# bad input in the middle of a COPY, and constraint violations: DETAIL and CONTEXT would show the row
+$node->safe_psql('postgres', q{CREATE TABLE k (id int CHECK (id < 10), v text) USING sealed_heap});
+$node->psql('postgres', "COPY k FROM stdin;\n1\tNEEDLE-in-context\nx\tNEEDLE-in-context\n\\.\n");
+$node->psql('postgres', q{INSERT INTO k SELECT 50, reverse('liated-ni-ELDEEN')});
+is(scalar(hits([ 'NEEDLE-in-context' ], $node->logfile)), 0, 'no plaintext of a failed COPY in the log');
+is(scalar(hits([ 'NEEDLE-in-detail' ], $node->logfile)), 0, 'no plaintext of a violated constraint in the log');
+
+# cancel in the middle of the other writers
+for my $sql (q{INSERT INTO t SELECT g, noise(g, 3000) FROM generate_series(1, 1000000) g}, q{CREATE TABLE ctas USING sealed_heap AS SELECT g, noise(g, 3000) FROM generate_series(1, 1000000) g}) {
+	refused($node, 'postgres', "SET statement_timeout = '300ms'; $sql", '57014', 'statement timeout', substr($sql, 0, 20) . ' cancelled');
+}
+$node->safe_psql('postgres', q{INSERT INTO t SELECT g, noise(g, 3000) FROM generate_series(1, 3000) g});
+my $sum = $node->safe_psql('postgres', 'SELECT count(*), md5(string_agg(v, $$$$ ORDER BY id)) FROM t');
+for my $sql ('VACUUM FULL t', 'ALTER TABLE t ALTER id TYPE bigint', 'ALTER TABLE t SET ACCESS METHOD heap', 'UPDATE t SET v = noise(id, 4000)', 'DELETE FROM t WHERE length(v) > pg_sleep(0.0005)::text::int + 1') {
+	my ($rc, undef, $err) = $node->psql('postgres', "SET statement_timeout = '30ms'; $sql");
+	answers($node, 'postgres', 'SELECT count(*), md5(string_agg(v, $$$$ ORDER BY id)) FROM t', $sum, "$sql cancelled" . ($rc ? '' : ' (was faster)')) if $rc;
+	is($node->safe_psql('postgres', q{SELECT count(*) FROM sealed.verify('t')}), '0', "$sql: sealed.verify") if $rc;
+	last if !$rc && $sql =~ /^(ALTER|UPDATE|DELETE)/;
+}
+
+# A full disk
+SKIP: {
+	my $small = $ENV{SEALED_SMALL_DIR};
+	skip 'a small tmpfs to fill needs root (pg_test/run mounts one then)', 1 unless $small && -d $small;
+	$node->safe_psql('postgres', "CREATE TABLESPACE small LOCATION '$small'");
+	$node->safe_psql('postgres', q{CREATE TABLE full_t (id int, v text) USING sealed_heap TABLESPACE small; ALTER TABLE full_t ALTER v SET STORAGE external; INSERT INTO full_t SELECT g, noise(g, 3000) FROM generate_series(1, 100) g});
+	refused($node, 'postgres', q{INSERT INTO full_t SELECT g, noise(g, 3000) FROM generate_series(1, 100000) g}, '53100', 'No space left on device', 'disk full: INSERT');
+	answers($node, 'postgres', q{SELECT count(*), bool_and(v = noise(id, 3000)) FROM full_t}, '100|t', 'disk full: the old rows are there');
+	refused($node, 'postgres', q{INSERT INTO full_t SELECT g, 'short row ' || g FROM generate_series(1, 2000000) g}, '53100', 'No space left on device', 'disk full: short rows');
+	is($node->safe_psql('postgres', q{SELECT count(*) FROM sealed.verify('full_t')}), '0', 'disk full: sealed.verify');
+	$node->safe_psql('postgres', 'VACUUM full_t');
+	$node->safe_psql('postgres', q{INSERT INTO full_t SELECT g, noise(g, 3000) FROM generate_series(101, 200) g});
+	answers($node, 'postgres', q{SELECT count(*), bool_and(v = noise(id, 3000)) FROM full_t}, '200|t', 'disk full: after VACUUM it goes on');
+	refused($node, 'postgres', q{BEGIN; INSERT INTO full_t SELECT g, noise(g, 3000) FROM generate_series(1, 3000) g; VACUUM FULL full_t}, '25001|53100', '.', 'disk full: inside a transaction');
+	$node->stop('immediate');
+	$node->start;
+	answers($node, 'postgres', q{SELECT count(*), bool_and(v = noise(id, 3000)) FROM full_t}, '200|t', 'disk full: after a crash');
+}
+done_testing();

@@ -1,0 +1,114 @@
+# What the TAP tests of pg_sealed share.
+package Sealed;
+use strict;
+use warnings;
+use Exporter 'import';
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use File::Find;
+use File::Path qw(make_path);
+
+our @EXPORT = qw(keys_dir sealed_node seal_database refused answers slurp_bytes hits page_row flip spew);
+
+# keys_dir(): a directory for root keys, outside every data directory.
+sub keys_dir {
+	my $dir = PostgreSQL::Test::Utils::tempdir_short() . '/keys';
+	make_path($dir, { mode => 0700 });
+	chmod 0700, $dir;
+	return $dir;
+}
+
+# sealed_node(NAME, CONF, init options): a started server with pg_sealed preloaded.
+sub sealed_node {
+	my ($name, $conf, %init) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$node->init(%init);
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_sealed'\nlog_statement = none\nlog_replication_commands = off\nlog_line_prefix = '%m [%p] %a '\n" . ($conf // ''));
+	$node->start;
+	return $node;
+}
+
+# seal_database(NODE, DATABASE, KEYFILE): the extension, a file provider and a master key.
+sub seal_database {
+	my ($node, $db, $key) = @_;
+	$node->safe_psql($db, qq{SET client_min_messages = warning; CREATE EXTENSION pg_sealed; CREATE EXTENSION pageinspect;
+		SELECT sealed.add_key_provider('local', 'file', jsonb_build_object('path', '$key'));
+		SELECT sealed.create_master_key('local');
+		CREATE FUNCTION noise(seed int, n int) RETURNS text LANGUAGE sql IMMUTABLE AS
+			\$\$ SELECT left(string_agg(md5(seed || ':' || g), ''), n) FROM generate_series(1, n / 32 + 1) g \$\$;});
+}
+
+# refused(NODE, DATABASE, SQL, SQLSTATE regex, message regex, NAME): the statement fails so, and the server stays up.
+sub refused {
+	my ($node, $db, $sql, $state, $message, $name) = @_;
+	my ($rc, $out, $err) = $node->psql($db, "\\set VERBOSITY verbose\n$sql");
+	my ($got) = $err =~ /ERROR:  ([0-9A-Z]{5}): /;
+	ok($rc != 0 && defined $got && $got =~ /^(?:$state)$/ && $err =~ /$message/i, $name)
+	  or diag("answer: '$out', error: $err");
+	my ($alive) = $node->psql($db, 'SELECT 1');
+	is($alive, 0, "$name: the server is up");
+	return $err;
+}
+
+# answers(NODE, DATABASE, SQL, EXPECTED, NAME)
+sub answers {
+	my ($node, $db, $sql, $want, $name) = @_;
+	my ($rc, $out, $err) = $node->psql($db, $sql);
+	is($rc == 0 ? $out : "failed: $err", $want, $name);
+}
+
+sub slurp_bytes {
+	my ($path) = @_;
+	open my $f, '<:raw', $path or return '';
+	local $/;
+	my $bytes = <$f>;
+	close $f;
+	return $bytes // '';
+}
+
+sub spew {
+	my ($path, $bytes, $mode) = @_;
+	open my $f, '>:raw', $path or die "$path: $!";
+	print $f $bytes;
+	close $f;
+	chmod $mode, $path if defined $mode;
+}
+
+# hits(NEEDLES, PATH...): the files below the paths that hold a needle, as "file: needle".
+sub hits {
+	my ($needles, @paths) = @_;
+	my @found;
+	my $wanted = sub {
+		return unless -f $_;
+		my $bytes = slurp_bytes($_);
+		for my $n (@$needles) {
+			push @found, "$File::Find::name: $n" if index($bytes, $n) >= 0;
+		}
+	};
+	find({ wanted => $wanted, no_chdir => 1 }, @paths);
+	return @found;
+}
+
+# page_row(FILE, BLOCK, OFFSET): position in the file and length of the row at a line pointer.
+sub page_row {
+	my ($file, $block, $offset) = @_;
+	my $page = substr(slurp_bytes($file), $block * 8192, 8192);
+	my $item = unpack('V', substr($page, 24 + 4 * ($offset - 1), 4));
+	my ($at, $flags, $len) = ($item & 0x7FFF, ($item >> 15) & 3, $item >> 17);
+	die "no row at ($block,$offset) of $file" unless $flags == 1;
+	return ($block * 8192 + $at, $len);
+}
+
+# flip(FILE, POSITION): flips one bit. Again: puts it back.
+sub flip {
+	my ($file, $at) = @_;
+	open my $f, '+<:raw', $file or die "$file: $!";
+	seek $f, $at, 0;
+	read $f, my $byte, 1;
+	seek $f, $at, 0;
+	print $f chr(ord($byte) ^ 0x04);
+	close $f;
+}
+
+1;
