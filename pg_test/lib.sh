@@ -2,6 +2,9 @@
 # What demo, bench and tests share beyond scripts/lib.sh: a cluster with pg_sealed in it.
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
 
+# A developer's RUST_BACKTRACE=1 would add stacks to the DETAIL of errors.
+unset RUST_BACKTRACE RUST_LIB_BACKTRACE
+
 # need_installed: the extension is where this PostgreSQL looks for it; builds and installs it if not.
 need_installed() {
     if [ ! -e "$PG_PKGLIBDIR/pg_sealed.so" ] || [ ! -e "$PG_SHAREDIR/extension/pg_sealed.control" ]; then

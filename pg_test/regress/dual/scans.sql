@@ -43,6 +43,10 @@ RESET enable_seqscan; RESET enable_indexscan; RESET enable_indexonlyscan;
 -- parallel hash join, parallel CTAS, parallel append
 SELECT count(*), sum(t1.k) FROM t t1 JOIN t t2 USING (txt) WHERE t2.id % 2 = 0;
 CREATE TABLE par AS SELECT * FROM t WHERE k % 2 = 0;
+CREATE TABLE par2 (a text);
+INSERT INTO par2 SELECT string_agg(md5(g::text), '') FROM generate_series(1, 2000) g;
+REINDEX TABLE par2;
+SELECT md5(a) FROM par2;
 SELECT count(*), md5(string_agg(par::text, '|' ORDER BY id)) FROM par;
 SELECT count(*), sum(id) FROM (SELECT id FROM t UNION ALL SELECT id FROM par) s;
 RESET ALL;

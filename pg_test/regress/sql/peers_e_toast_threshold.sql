@@ -8,8 +8,8 @@ UPDATE edge SET v = v || 'x';
 UPDATE edge SET v = left(v, n);
 SELECT count(*), bool_and(v = qa.noise(n, n)) FROM edge;
 -- many short columns, so that nothing single is long enough to be toasted well
-SELECT 'CREATE TABLE narrow (n int, ' || string_agg('c' || g || ' text', ', ') || ')' FROM generate_series(1, 120) g \gexec
-SELECT format('INSERT INTO narrow SELECT n, %s FROM generate_series(1, 40) n', string_agg(format('left(md5(%s::text), n)', g), ', ')) FROM generate_series(1, 120) g \gexec
+DO $do$ BEGIN EXECUTE (SELECT 'CREATE TABLE narrow (n int, ' || string_agg('c' || g || ' text', ', ') || ')' FROM generate_series(1, 120) g); END $do$;
+DO $do$ BEGIN EXECUTE (SELECT format('INSERT INTO narrow SELECT n, %s FROM generate_series(1, 40) n', string_agg(format('left(md5(%s::text), n)', g), ', ')) FROM generate_series(1, 120) g); END $do$;
 DO $$ DECLARE r record; c int; want text; got text; BEGIN
   FOR r IN SELECT n, to_jsonb(narrow) AS j FROM narrow LOOP
     FOR c IN 1..120 LOOP want := left(md5(c::text), r.n); got := r.j->>('c' || c);

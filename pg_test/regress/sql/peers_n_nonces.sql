@@ -20,8 +20,6 @@ COPY nonces FROM stdin;
 \.
 PREPARE i AS INSERT INTO nonces VALUES (1, 'same text');
 EXECUTE i; EXECUTE i; EXECUTE i;
--- parallel workers of a CREATE TABLE AS only read, the leader writes
-SET max_parallel_workers_per_gather = 2; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
 SELECT count(*) > 4000 AS many, count(*) = count(DISTINCT header) AS all_different FROM qa.headers('nonces');
 SELECT reltoastrelid::regclass AS toast FROM pg_class WHERE relname = 'nonces' \gset
 SELECT count(*) >= 500 AS many, count(*) = count(DISTINCT header) AS all_different FROM qa.headers(:'toast', 12);

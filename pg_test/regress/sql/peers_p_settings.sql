@@ -8,7 +8,9 @@ SET sealed.plaintext_index = allow;
 RESET sealed.plaintext_index;
 -- changing whether values may be stored in plaintext takes a superuser
 CREATE ROLE regress_sealed_setter;
+GRANT USAGE ON SCHEMA qa TO regress_sealed_setter;
 SET ROLE regress_sealed_setter;
 SELECT qa.attempt($$SET sealed.plaintext_index = 'allow'$$);
 RESET ROLE;
+REVOKE USAGE ON SCHEMA qa FROM regress_sealed_setter;
 DROP ROLE regress_sealed_setter;

@@ -50,4 +50,4 @@ SELECT qa.attempt('CREATE INDEX ON pp (v)');
 SELECT qa.attempt('CREATE INDEX ON ONLY pp (v)');
 -- statistics objects and expressions keep values in the catalogs
 SELECT qa.attempt('CREATE STATISTICS st (mcv) ON id, v FROM pi');
-DROP TABLE pi, no_keys, copy, quiet, h, pp;
+DROP TABLE pi, no_keys, copy, quiet, h, pp, refused;

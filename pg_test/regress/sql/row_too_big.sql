@@ -12,7 +12,7 @@ SELECT qa.attempt($$INSERT INTO big SELECT g, qa.noise(g, g) FROM generate_serie
 SELECT qa.attempt($$UPDATE big SET v = v || repeat('x', 1000)$$);
 SELECT max(n), bool_and(v = qa.noise(n, n)) FROM big;
 COPY big FROM PROGRAM 'printf "1\t"; head -c 9000 /dev/zero | tr "\\0" x; echo';
-SELECT 'CREATE TABLE many (' || string_agg('c' || g || ' int8 DEFAULT 1', ', ') || ')' FROM generate_series(1, 1100) g \gexec
+DO $do$ BEGIN EXECUTE (SELECT 'CREATE TABLE many (' || string_agg('c' || g || ' int8 DEFAULT 1', ', ') || ')' FROM generate_series(1, 1100) g); END $do$;
 SELECT qa.attempt('INSERT INTO many DEFAULT VALUES');
 SELECT count(*) FROM many;
 -- rows that a heap table holds and a sealed one cannot: the rewrite stops, the table stays
