@@ -13,6 +13,7 @@
 //! | [`seed`] | [`wrap_seed`], [`unwrap_seed`]: a master seed under a provider's key |
 //! | [`id`], [`secret`], [`error`], [`rng`] | names, secrets, errors, the kernel's generator |
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 #[doc = include_str!("../../../docs/format.md")]
 pub mod format {}

@@ -108,7 +108,6 @@ pub fn sealed_layout(payload: &[u8]) -> Result<LayoutId, Error> {
 
 /// Seals a row in place. `payload` is [`OVERHEAD`] bytes of room, whatever they hold, followed by
 /// the body.
-#[inline]
 pub fn seal_row(
     key: &LayoutKey,
     cache: &mut SubkeyCache,
@@ -120,7 +119,6 @@ pub fn seal_row(
 
 /// Opens a row into `body`, which is [`OVERHEAD`] shorter than `payload`. On error `body` is all
 /// zero.
-#[inline]
 pub fn open_row(
     key: &LayoutKey,
     cache: &mut SubkeyCache,
@@ -131,7 +129,6 @@ pub fn open_row(
 }
 
 /// Seals a chunk in place, as [`seal_row`] does a row.
-#[inline]
 pub fn seal_chunk(
     key: &LayoutKey,
     cache: &mut SubkeyCache,
@@ -145,7 +142,6 @@ pub fn seal_chunk(
 
 /// Opens a chunk into `plain`, as [`open_row`] does a row. A chunk opens only as the one it was
 /// sealed as.
-#[inline]
 pub fn open_chunk(
     key: &LayoutKey,
     cache: &mut SubkeyCache,
@@ -157,7 +153,6 @@ pub fn open_chunk(
     open(&key.0.chunk, key.0.head, &aad, cache, payload, plain)
 }
 
-#[inline]
 fn seal(
     xaes: &Xaes,
     head: u32,
@@ -184,7 +179,6 @@ fn seal(
     Ok(())
 }
 
-#[inline]
 fn open(
     xaes: &Xaes,
     head: u32,

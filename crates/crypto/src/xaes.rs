@@ -102,6 +102,8 @@ impl SubkeyCache {
     }
 
     #[inline]
+    // An array of 256 indexed by a u8: no check is left in the code.
+    #[allow(clippy::indexing_slicing)]
     pub(crate) fn subkey(&mut self, key: &Xaes, prefix: Prefix) -> &Aes256Gcm {
         let hit = |slot: &Option<Box<Slot>>| {
             slot.as_ref().is_some_and(|s| s.print == key.print && s.prefix == prefix)

@@ -19,6 +19,20 @@ fn nonces(mut block: NonceBlock) -> Vec<Nonce> {
     core::iter::from_fn(move || block.take()).collect()
 }
 
+/// Fails to compile if any of these can be cloned: both implementations would fit then.
+#[test]
+fn nobody_can_clone_a_nonce() {
+    trait Once<Which> {
+        fn once() {}
+    }
+    struct Cloneable;
+    impl<T> Once<()> for T {}
+    impl<T: Clone> Once<Cloneable> for T {}
+    <Reservation as Once<_>>::once();
+    <NonceBlock as Once<_>>::once();
+    <Nonce as Once<_>>::once();
+}
+
 #[test]
 fn zero_bytes_in_shared_memory_are_the_undrawn_state() {
     let s = SaltState::default();
