@@ -55,6 +55,7 @@ fn routine() -> &'static pg_sys::TableAmRoutine {
         am.tuple_fetch_row_version = Some(scan::tuple_fetch_row_version);
         am.tuple_satisfies_snapshot = Some(scan::tuple_satisfies_snapshot);
         am.tuple_lock = Some(scan::tuple_lock);
+        am.scan_analyze_next_block = Some(scan::scan_analyze_next_block);
         am.scan_analyze_next_tuple = Some(scan::scan_analyze_next_tuple);
         am.scan_bitmap_next_tuple = Some(scan::scan_bitmap_next_tuple);
         am.scan_sample_next_tuple = Some(scan::scan_sample_next_tuple);

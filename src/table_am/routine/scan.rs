@@ -119,8 +119,8 @@ pub unsafe extern "C-unwind" fn tuple_lock(
 /// ANALYZE: counts every row and samples none, so no value ever reaches `pg_statistic`.
 ///
 /// `acquire_sample_rows()` derives reltuples from the counts, and `do_analyze_rel()` computes
-/// statistics only if it was given a row. No key is needed and nothing is opened under the buffer
-/// lock that heap's callback holds here.
+/// statistics only if it was given a row. No key is needed and nothing is opened. Only
+/// `sealed.plaintext_statistics = on` lets rows through.
 pub unsafe extern "C-unwind" fn scan_analyze_next_tuple(
     scan: pg_sys::TableScanDesc,
     oldest_xmin: pg_sys::TransactionId,
@@ -134,8 +134,51 @@ pub unsafe extern "C-unwind" fn scan_analyze_next_tuple(
             return of_heap!(scan_analyze_next_tuple)(scan, oldest_xmin, live, dead, slot);
         }
         let s = slot::inner(slot);
-        while of_heap!(scan_analyze_next_tuple)(scan, oldest_xmin, live, dead, s) {}
+        while of_heap!(scan_analyze_next_tuple)(scan, oldest_xmin, live, dead, s) {
+            if crate::policy::plaintext_statistics() {
+                slot::taken(slot, (*scan).rs_rd, true);
+                return true;
+            }
+        }
+        slot::taken(slot, (*scan).rs_rd, false);
         false
+    }
+}
+
+/// Before ANALYZE's page step. heap's callback keeps the page locked until its rows were asked for,
+/// and a sampled row is opened under that lock: the keys are brought here, before it is taken.
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn before_analyze_block(rel: pg_sys::Relation) {
+    if crate::policy::plaintext_statistics()
+        && !super::is_toast(rel)
+        && let Err(e) = crate::keyring::preload(super::owner(rel))
+    {
+        e.report();
+    }
+}
+
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+pub unsafe extern "C-unwind" fn scan_analyze_next_block(
+    scan: pg_sys::TableScanDesc,
+    block: pg_sys::BlockNumber,
+    strategy: pg_sys::BufferAccessStrategy,
+) -> bool {
+    // SAFETY: as above.
+    unsafe {
+        before_analyze_block((*scan).rs_rd);
+        of_heap!(scan_analyze_next_block)(scan, block, strategy)
+    }
+}
+
+#[cfg(any(feature = "pg17", feature = "pg18"))]
+pub unsafe extern "C-unwind" fn scan_analyze_next_block(
+    scan: pg_sys::TableScanDesc,
+    stream: *mut pg_sys::ReadStream,
+) -> bool {
+    // SAFETY: as above.
+    unsafe {
+        before_analyze_block((*scan).rs_rd);
+        of_heap!(scan_analyze_next_block)(scan, stream)
     }
 }
 
