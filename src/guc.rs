@@ -23,6 +23,7 @@ pub enum PlaintextIndex {
 
 static PLAINTEXT_INDEX: GucSetting<PlaintextIndex> =
     GucSetting::<PlaintextIndex>::new(PlaintextIndex::Constraints);
+static PLAINTEXT_STATISTICS: GucSetting<bool> = GucSetting::<bool>::new(false);
 static KEYRING_SIZE: GucSetting<i32> = GucSetting::<i32>::new(4096);
 static PROVIDER_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(30_000);
 
@@ -33,6 +34,14 @@ pub fn init() {
         c"What to do when an index would store values of a sealed table in plaintext.",
         c"\"constraints\" refuses CREATE INDEX and warns about PRIMARY KEY and UNIQUE constraints.",
         &PLAINTEXT_INDEX,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"sealed.plaintext_statistics",
+        c"Lets ANALYZE store statistics of sealed tables, values included, in pg_statistic.",
+        c"Off, ANALYZE of a sealed table counts its rows and keeps no value.",
+        &PLAINTEXT_STATISTICS,
         GucContext::Suset,
         GucFlags::default(),
     );
@@ -62,6 +71,11 @@ pub fn init() {
 /// What to do about an index in plaintext.
 pub fn plaintext_index() -> PlaintextIndex {
     PLAINTEXT_INDEX.get()
+}
+
+/// Whether ANALYZE may store values of sealed tables.
+pub fn plaintext_statistics() -> bool {
+    PLAINTEXT_STATISTICS.get()
 }
 
 /// How many entries the keyring has.

@@ -15,6 +15,10 @@ pgrx::pg_module_magic!();
 /// Called by PostgreSQL when the library is loaded.
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    if let Err(error) = pg::cpu::check() {
+        error.report();
+    }
     keyring::init();
     sql::init();
+    table_am::init();
 }

@@ -37,6 +37,11 @@ pub fn layout(id: LayoutId) -> Result<Rc<Layout>, Error> {
     }
 }
 
+/// Brings every layout of a table, so that a row of it can be opened where the catalog cannot be read.
+pub fn preload(owner: Oid) -> Result<(), Error> {
+    LayoutRow::of_relation(owner, View::Own)?.iter().try_for_each(|row| load(row).map(drop))
+}
+
 #[cold]
 fn find_current(owner: Oid) -> Result<Rc<Layout>, Error> {
     let newest = newest(owner)?;

@@ -21,7 +21,7 @@ use crate::pg::catalog::{self, Oid};
 use crate::pg::xact::{self, Listener};
 
 pub use apps::{generate_key, unwrap_app_key, wrap_app_key};
-pub use layouts::{current_layout, drop_keys, layout};
+pub use layouts::{current_layout, drop_keys, layout, preload};
 pub use master::{add_provider, add_recipient, create_master_key};
 pub use nonce::next_nonce;
 pub use rotate::{rotate_data_key, rotate_master_key};

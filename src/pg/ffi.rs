@@ -42,8 +42,6 @@ pub struct ToastTupleContext {
     pub attr: *mut ToastAttrInfo,
 }
 
-/// The row has values to delete from the old version.
-pub const TOAST_NEEDS_DELETE_OLD: u8 = 0x01;
 /// The row owns palloc'd values.
 pub const TOAST_NEEDS_FREE: u8 = 0x02;
 /// The row has a NULL.

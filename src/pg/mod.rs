@@ -3,6 +3,7 @@
 
 pub mod catalog;
 pub mod class;
+pub mod cpu;
 pub mod ffi;
 pub mod hook;
 pub mod memory;

@@ -17,6 +17,7 @@ pub struct Changed {
     /// A column of an index that blocks HOT.
     pub hot: bool,
     /// A column of a summarizing index (16 and later).
+    #[cfg_attr(feature = "pg15", allow(dead_code))]
     pub summarized: bool,
     /// A column of a key.
     pub key: bool,

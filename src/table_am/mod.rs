@@ -5,3 +5,18 @@
 
 pub mod routine;
 mod row;
+
+use crate::pg::xact::{self, Listener};
+
+/// Called once, in the postmaster.
+pub fn init() {
+    xact::listen(Listener {
+        transaction_end: |end| {
+            if end != xact::End::Commit {
+                row::forget();
+            }
+        },
+        relation_changed: |_| {},
+        exit: row::wipe,
+    });
+}

@@ -91,12 +91,21 @@ pub fn seal_chunk(owner: Oid, id: &ChunkId, payload: &mut [u8]) -> Result<(), Er
     })
 }
 
-/// Drops every key this module holds (process exit, or a key was destroyed).
+/// Forgets which layouts are near: an abort may have removed one.
+pub fn forget() {
+    STATE.with(|state| {
+        if let Ok(mut state) = state.try_borrow_mut() {
+            state.near = [const { None }; NEAR];
+        }
+    });
+}
+
+/// Drops and wipes every key this module holds.
 pub fn wipe() {
+    forget();
     STATE.with(|state| {
         if let Ok(mut state) = state.try_borrow_mut() {
             state.subkeys.clear();
-            state.near = [const { None }; NEAR];
         }
     });
 }

@@ -135,7 +135,7 @@ pub unsafe extern "C-unwind" fn scan_analyze_next_tuple(
         }
         let s = slot::inner(slot);
         while of_heap!(scan_analyze_next_tuple)(scan, oldest_xmin, live, dead, s) {
-            if crate::policy::plaintext_statistics() {
+            if crate::guc::plaintext_statistics() {
                 slot::taken(slot, (*scan).rs_rd, true);
                 return true;
             }
@@ -149,7 +149,7 @@ pub unsafe extern "C-unwind" fn scan_analyze_next_tuple(
 /// and a sampled row is opened under that lock: the keys are brought here, before it is taken.
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn before_analyze_block(rel: pg_sys::Relation) {
-    if crate::policy::plaintext_statistics()
+    if crate::guc::plaintext_statistics()
         && !super::is_toast(rel)
         && let Err(e) = crate::keyring::preload(super::owner(rel))
     {
