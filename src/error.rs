@@ -184,7 +184,7 @@ impl Error {
         ErrorReport::from(self).report(PgLogLevel::WARNING);
     }
 
-    /// The SQLSTATE. The only such table: each case of docs/operations.md is one line here.
+    /// The SQLSTATE. The only such table.
     pub fn sqlstate(&self) -> Code {
         match self {
             Self::NotPreloaded

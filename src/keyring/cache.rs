@@ -22,6 +22,8 @@ struct Entry {
 struct Cache {
     layouts: HashMap<LayoutId, Entry>,
     current: HashMap<Oid, Rc<Layout>>,
+    /// The one of `current` that was asked for last: rows of one table come in a row.
+    last: Option<Rc<Layout>>,
     masters: HashMap<Id, Rc<MasterKey>>,
 }
 
@@ -36,7 +38,13 @@ thread_local! {
 /// The current layout of a table, if known.
 #[inline]
 pub fn current(owner: Oid) -> Option<Rc<Layout>> {
-    CACHE.with_borrow(|cache| cache.current.get(&owner).cloned())
+    CACHE.with_borrow_mut(|cache| match &cache.last {
+        Some(last) if last.relation == owner => Some(Rc::clone(last)),
+        _ => {
+            cache.last = cache.current.get(&owner).cloned();
+            cache.last.clone()
+        }
+    })
 }
 
 /// A layout by its id, if known.
@@ -52,6 +60,7 @@ pub fn add(layout: &Rc<Layout>, uncommitted: bool) {
         if cache.layouts.len() >= LIMIT {
             cache.layouts.retain(|_, e| e.uncommitted);
             cache.current.clear();
+            cache.last = None;
         }
         let entry = Entry { layout: Rc::clone(layout), uncommitted };
         cache.layouts.insert(layout.id, entry);
@@ -63,7 +72,10 @@ pub fn add(layout: &Rc<Layout>, uncommitted: bool) {
 
 /// Makes a layout, which was added before, the current one of its table.
 pub fn make_current(layout: &Rc<Layout>) {
-    CACHE.with_borrow_mut(|cache| cache.current.insert(layout.relation, Rc::clone(layout)));
+    CACHE.with_borrow_mut(|cache| {
+        cache.current.insert(layout.relation, Rc::clone(layout));
+        cache.last = None;
+    });
 }
 
 /// A master key, if unlocked in this backend.
@@ -79,9 +91,14 @@ pub fn add_master(master: &Rc<MasterKey>) {
 
 /// Forgets the current layout of one table, or of all.
 pub fn forget(relation: Option<Oid>) {
-    CACHE.with_borrow_mut(|cache| match relation {
-        Some(relation) => drop(cache.current.remove(&relation)),
-        None => cache.current.clear(),
+    CACHE.with_borrow_mut(|cache| {
+        match relation {
+            Some(relation) => drop(cache.current.remove(&relation)),
+            None => cache.current.clear(),
+        }
+        if relation.is_none_or(|r| cache.last.as_ref().is_some_and(|last| last.relation == r)) {
+            cache.last = None;
+        }
     });
 }
 
@@ -89,6 +106,7 @@ pub fn forget(relation: Option<Oid>) {
 pub fn remove(relation: Oid) {
     CACHE.with_borrow_mut(|cache| {
         cache.current.remove(&relation);
+        cache.last = None;
         cache.layouts.retain(|_, e| e.layout.relation != relation);
     });
 }
@@ -103,6 +121,7 @@ pub fn transaction_end(end: End) {
     CACHE.with_borrow_mut(|cache| match end {
         End::Commit => cache.layouts.values_mut().for_each(|e| e.uncommitted = false),
         End::Abort | End::SubAbort => {
+            cache.last = None;
             cache.layouts.retain(|_, e| !e.uncommitted);
             let layouts = &cache.layouts;
             cache.current.retain(|_, layout| layouts.contains_key(&layout.id));

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::guc;
 use crate::pg::memory::{Protection, SecretMemory};
 use crate::pg::shmem::{self, Locked};
+use crate::pg::xact;
 
 /// The salt and the counter that every nonce of this server comes from.
 static SALT: Locked<SaltState> = Locked::new(c"pg_sealed salt");
@@ -19,8 +20,22 @@ static MEMORY: OnceLock<SecretMemory> = OnceLock::new();
 
 /// Makes the secret memory and asks for the rest. Called once, in the postmaster.
 pub fn init() -> Result<(), Error> {
-    let words = guc::keyring_size().saturating_mul(ENTRY_WORDS);
-    let memory = SecretMemory::make(words).map_err(Error::SecretMemory)?;
+    let wanted = guc::keyring_size();
+    let least = wanted.min(LEAST_ENTRIES);
+    let memory = SecretMemory::make(wanted * ENTRY_WORDS, least * ENTRY_WORDS)
+        .map_err(Error::SecretMemory)?;
+    let got = memory.words.len() / ENTRY_WORDS;
+    if memory.protection == Protection::Unlocked {
+        xact::log_warning(
+            "pg_sealed could not lock its memory for keys, which may be swapped to disk: raise the \
+             limit on locked memory (ulimit -l)",
+        );
+    } else if got < wanted {
+        xact::log_warning(&format!(
+            "pg_sealed could lock memory for {got} of sealed.keyring_size = {wanted} keys: raise the \
+             limit on locked memory (ulimit -l)"
+        ));
+    }
     if MEMORY.set(memory).is_ok() {
         shmem::ask_for(vec![&SALT, &KEYRING]);
     }
@@ -48,6 +63,8 @@ pub enum Kind {
 
 /// An entry: state and kind, id, secret, checksum. 64 bytes, one cache line.
 const ENTRY_WORDS: usize = 8;
+/// Where even this many entries (16 kB) cannot be locked, nothing can.
+const LEAST_ENTRIES: usize = 256;
 const FREE: u64 = 0;
 const REMOVED: u64 = 1;
 

@@ -37,21 +37,37 @@ pub struct SecretMemory {
 }
 
 impl SecretMemory {
-    /// Makes the mapping. Must be called in the postmaster, before it forks.
-    pub fn make(words: usize) -> std::io::Result<Self> {
-        let bytes = words * size_of::<AtomicU64>();
-        let (base, protection) = match map_secret(bytes) {
-            Ok(base) => (base, Protection::MemfdSecret),
-            Err(_) => map_locked(bytes)?,
-        };
-        // SAFETY: `base` is a fresh page-aligned mapping of `bytes` bytes that is never unmapped;
+    /// Makes the mapping, of `most` words or, where the limit on locked memory (64 kB in many
+    /// containers) does not allow that, of fewer, down to `least`: less room for keys only means
+    /// more unwrapping. Must be called in the postmaster, before it forks.
+    pub fn make(most: usize, least: usize) -> std::io::Result<Self> {
+        let mut words = most;
+        loop {
+            let bytes = words * size_of::<AtomicU64>();
+            if let Ok(base) = map_secret(bytes) {
+                return Ok(Self::new(base, words, Protection::MemfdSecret));
+            }
+            if let Ok(base) = map_locked(bytes) {
+                return Ok(Self::new(base, words, Protection::Locked));
+            }
+            if words <= least {
+                break;
+            }
+            words = (words / 2).max(least);
+        }
+        let base = map_undumped(most * size_of::<AtomicU64>())?;
+        Ok(Self::new(base, most, Protection::Unlocked))
+    }
+
+    fn new(base: *mut libc::c_void, words: usize, protection: Protection) -> Self {
+        // SAFETY: `base` is a fresh page-aligned mapping of that size that is never unmapped;
         // zero bytes are valid atomics; nobody else has a reference that is not atomic.
         let words = unsafe { std::slice::from_raw_parts(base.cast::<AtomicU64>(), words) };
         // Pages are made on first touch, and a process that gets none is killed: better now.
         for page in words.chunks(4096 / size_of::<AtomicU64>()) {
             page[0].store(0, std::sync::atomic::Ordering::Relaxed);
         }
-        Ok(Self { words, protection })
+        Self { words, protection }
     }
 }
 
@@ -71,15 +87,27 @@ fn map_secret(bytes: usize) -> std::io::Result<*mut libc::c_void> {
     base
 }
 
-fn map_locked(bytes: usize) -> std::io::Result<(*mut libc::c_void, Protection)> {
-    let base = map(bytes, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1)?;
-    // SAFETY: exactly the mapping just made; advice changes nothing that Rust can see.
-    if unsafe { libc::madvise(base, bytes, libc::MADV_DONTDUMP) } != 0 {
-        return Err(last_error());
+fn map_locked(bytes: usize) -> std::io::Result<*mut libc::c_void> {
+    let base = map_undumped(bytes)?;
+    // SAFETY: exactly the mapping just made. The postmaster holds the lock, which keeps the shared
+    // pages resident for its children too.
+    if unsafe { libc::mlock(base, bytes) } == 0 {
+        return Ok(base);
     }
-    // SAFETY: as above. The postmaster holds the lock, which keeps the shared pages resident.
-    let locked = unsafe { libc::mlock(base, bytes) } == 0;
-    Ok((base, if locked { Protection::Locked } else { Protection::Unlocked }))
+    let refused = last_error();
+    // SAFETY: exactly the mapping just made, which nobody else has seen.
+    unsafe { libc::munmap(base, bytes) };
+    Err(refused)
+}
+
+fn map_undumped(bytes: usize) -> std::io::Result<*mut libc::c_void> {
+    let base = map(bytes, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1)?;
+    // SAFETY: exactly the mapping just made; the advice changes nothing that Rust can see.
+    if unsafe { libc::madvise(base, bytes, libc::MADV_DONTDUMP) } == 0 {
+        Ok(base)
+    } else {
+        Err(last_error())
+    }
 }
 
 fn map(bytes: usize, flags: i32, fd: i32) -> std::io::Result<*mut libc::c_void> {

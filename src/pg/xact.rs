@@ -61,6 +61,11 @@ pub fn listen(listener: Listener) {
     };
 }
 
+/// Writes a warning to the server's log, also in the postmaster.
+pub fn log_warning(message: &str) {
+    pgrx::warning!("{message}");
+}
+
 /// Makes sure that the exit function is called in this process.
 ///
 /// The postmaster's exit list is emptied after fork, so each backend registers for itself.
@@ -84,8 +89,9 @@ pub fn process_id() -> i32 {
 /// When the statement the client is waiting for began: changes with each client message.
 #[inline]
 pub fn statement_start() -> i64 {
-    // SAFETY: returns a static variable of the server.
-    unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
+    // Not through pgrx, whose guard costs more than the function: it is asked for every row sealed.
+    // SAFETY: returns a static variable of the server, and cannot raise an ERROR.
+    unsafe { raw::GetCurrentStatementStartTimestamp() }
 }
 
 /// The time, in microseconds since 2000.
@@ -209,5 +215,12 @@ impl Drop for StepLock {
         }
         // SAFETY: the lock is held by this transaction; releasing raises no ERROR.
         unsafe { pg_sys::LockRelease(&self.tag, pg_sys::ExclusiveLock as pg_sys::LOCKMODE, false) };
+    }
+}
+
+/// Functions that cannot raise an ERROR, without a guard.
+mod raw {
+    unsafe extern "C-unwind" {
+        pub fn GetCurrentStatementStartTimestamp() -> i64;
     }
 }
