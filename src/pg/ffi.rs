@@ -1,13 +1,14 @@
-//! PostgreSQL functions that pgrx's bindings leave out, guarded like pgrx guards its own.
+//! PostgreSQL functions of the table AM: those that pgrx's bindings leave out, and those whose ERROR
+//! users are to see as PostgreSQL raised it (`call`).
 //!
-//! Headers: `access/rewriteheap.h`, `access/toast_helper.h`, `access/toast_internals.h`,
-//! `utils/datum.h`. Each wrapper turns an ERROR (longjmp) into an unwinding panic, so that Rust
-//! frames above it are cleaned up; nothing with a destructor lives inside the guarded closure.
+//! Headers: `access/heapam.h`, `access/rewriteheap.h`, `access/toast_helper.h`,
+//! `access/toast_internals.h`, `access/genam.h`, `executor/executor.h`, `utils/datum.h`. Nothing with
+//! a destructor lives inside a guarded closure.
 
 use std::ffi::{c_char, c_int, c_void};
 
+use super::call::call_c as guard;
 use pgrx::pg_sys;
-use pgrx::pg_sys::ffi::pg_guard_ffi_boundary as guard;
 
 /// `ToastAttrInfo` of `access/toast_helper.h` (the same from 15 to 18).
 #[repr(C)]
@@ -56,6 +57,116 @@ pub const TOASTCOL_INCOMPRESSIBLE: u8 = 0x20;
 mod raw {
     use super::*;
     unsafe extern "C-unwind" {
+        pub fn heap_insert(
+            relation: pg_sys::Relation,
+            tup: pg_sys::HeapTuple,
+            cid: pg_sys::CommandId,
+            options: c_int,
+            bistate: pg_sys::BulkInsertState,
+        );
+        pub fn heap_multi_insert(
+            relation: pg_sys::Relation,
+            slots: *mut *mut pg_sys::TupleTableSlot,
+            ntuples: c_int,
+            cid: pg_sys::CommandId,
+            options: c_int,
+            bistate: pg_sys::BulkInsertState,
+        );
+        pub fn heap_delete(
+            relation: pg_sys::Relation,
+            tid: pg_sys::ItemPointer,
+            cid: pg_sys::CommandId,
+            crosscheck: pg_sys::Snapshot,
+            wait: bool,
+            tmfd: *mut pg_sys::TM_FailureData,
+            changing_part: bool,
+        ) -> pg_sys::TM_Result::Type;
+        pub fn heap_finish_speculative(relation: pg_sys::Relation, tid: pg_sys::ItemPointer);
+        pub fn heap_abort_speculative(relation: pg_sys::Relation, tid: pg_sys::ItemPointer);
+        pub fn heap_fetch(
+            relation: pg_sys::Relation,
+            snapshot: pg_sys::Snapshot,
+            tuple: pg_sys::HeapTuple,
+            userbuf: *mut pg_sys::Buffer,
+            keep_buf: bool,
+        ) -> bool;
+        pub fn heap_getnext(
+            scan: pg_sys::TableScanDesc,
+            direction: pg_sys::ScanDirection::Type,
+        ) -> pg_sys::HeapTuple;
+        pub fn heap_getnextslot(
+            scan: pg_sys::TableScanDesc,
+            direction: pg_sys::ScanDirection::Type,
+            slot: *mut pg_sys::TupleTableSlot,
+        ) -> bool;
+        pub fn index_getnext_tid(
+            scan: pg_sys::IndexScanDesc,
+            direction: pg_sys::ScanDirection::Type,
+        ) -> pg_sys::ItemPointer;
+        pub fn index_insert(
+            index: pg_sys::Relation,
+            values: *mut pg_sys::Datum,
+            isnull: *mut bool,
+            tid: pg_sys::ItemPointer,
+            heap: pg_sys::Relation,
+            check_unique: pg_sys::IndexUniqueCheck::Type,
+            index_unchanged: bool,
+            info: *mut pg_sys::IndexInfo,
+        ) -> bool;
+        pub fn FormIndexDatum(
+            info: *mut pg_sys::IndexInfo,
+            slot: *mut pg_sys::TupleTableSlot,
+            estate: *mut pg_sys::EState,
+            values: *mut pg_sys::Datum,
+            isnull: *mut bool,
+        );
+        pub fn ExecPrepareQual(
+            qual: *mut pg_sys::List,
+            estate: *mut pg_sys::EState,
+        ) -> *mut pg_sys::ExprState;
+        pub fn ExecFetchSlotHeapTuple(
+            slot: *mut pg_sys::TupleTableSlot,
+            materialize: bool,
+            should_free: *mut bool,
+        ) -> pg_sys::HeapTuple;
+        pub fn RelationGetIndexAttrBitmap(
+            relation: pg_sys::Relation,
+            kind: pg_sys::IndexAttrBitmapKind::Type,
+        ) -> *mut pg_sys::Bitmapset;
+        pub fn table_open(oid: pg_sys::Oid, lock: pg_sys::LOCKMODE) -> pg_sys::Relation;
+        pub fn GetNewOidWithIndex(
+            relation: pg_sys::Relation,
+            index: pg_sys::Oid,
+            column: pg_sys::AttrNumber,
+        ) -> pg_sys::Oid;
+        pub fn systable_getnext_ordered(
+            scan: pg_sys::SysScanDesc,
+            direction: pg_sys::ScanDirection::Type,
+        ) -> pg_sys::HeapTuple;
+        pub fn ProcessInterrupts();
+        #[cfg(feature = "pg15")]
+        pub fn heap_update(
+            relation: pg_sys::Relation,
+            otid: pg_sys::ItemPointer,
+            newtup: pg_sys::HeapTuple,
+            cid: pg_sys::CommandId,
+            crosscheck: pg_sys::Snapshot,
+            wait: bool,
+            tmfd: *mut pg_sys::TM_FailureData,
+            lockmode: *mut pg_sys::LockTupleMode::Type,
+        ) -> pg_sys::TM_Result::Type;
+        #[cfg(not(feature = "pg15"))]
+        pub fn heap_update(
+            relation: pg_sys::Relation,
+            otid: pg_sys::ItemPointer,
+            newtup: pg_sys::HeapTuple,
+            cid: pg_sys::CommandId,
+            crosscheck: pg_sys::Snapshot,
+            wait: bool,
+            tmfd: *mut pg_sys::TM_FailureData,
+            lockmode: *mut pg_sys::LockTupleMode::Type,
+            update_indexes: *mut pg_sys::TU_UpdateIndexes::Type,
+        ) -> pg_sys::TM_Result::Type;
         pub fn begin_heap_rewrite(
             old: pg_sys::Relation,
             new: pg_sys::Relation,
@@ -118,7 +229,7 @@ macro_rules! guarded {
         ///
         /// # Safety
         /// The arguments are what the C function of this name demands; an ERROR unwinds.
-        #[allow(non_snake_case)]
+        #[allow(non_snake_case, clippy::too_many_arguments)]
         pub unsafe fn $name($($arg: $ty),*) $(-> $ret)? {
             // SAFETY: the caller vouches for the arguments; the closure holds plain values only.
             unsafe { guard(|| raw::$name($($arg),*)) }
@@ -127,6 +238,48 @@ macro_rules! guarded {
 }
 
 guarded! {
+    /// Stores a tuple.
+    fn heap_insert(relation: pg_sys::Relation, tup: pg_sys::HeapTuple, cid: pg_sys::CommandId, options: c_int, bistate: pg_sys::BulkInsertState);
+    /// Stores many tuples.
+    fn heap_multi_insert(relation: pg_sys::Relation, slots: *mut *mut pg_sys::TupleTableSlot, ntuples: c_int, cid: pg_sys::CommandId, options: c_int, bistate: pg_sys::BulkInsertState);
+    /// Deletes a tuple.
+    fn heap_delete(relation: pg_sys::Relation, tid: pg_sys::ItemPointer, cid: pg_sys::CommandId, crosscheck: pg_sys::Snapshot, wait: bool, tmfd: *mut pg_sys::TM_FailureData, changing_part: bool) -> pg_sys::TM_Result::Type;
+    /// Makes a speculative tuple an ordinary one.
+    fn heap_finish_speculative(relation: pg_sys::Relation, tid: pg_sys::ItemPointer);
+    /// Kills a speculative tuple.
+    fn heap_abort_speculative(relation: pg_sys::Relation, tid: pg_sys::ItemPointer);
+    /// Fetches the tuple at a TID.
+    fn heap_fetch(relation: pg_sys::Relation, snapshot: pg_sys::Snapshot, tuple: pg_sys::HeapTuple, userbuf: *mut pg_sys::Buffer, keep_buf: bool) -> bool;
+    /// The next tuple of a heap scan.
+    fn heap_getnext(scan: pg_sys::TableScanDesc, direction: pg_sys::ScanDirection::Type) -> pg_sys::HeapTuple;
+    /// The next tuple of a heap scan, into a slot.
+    fn heap_getnextslot(scan: pg_sys::TableScanDesc, direction: pg_sys::ScanDirection::Type, slot: *mut pg_sys::TupleTableSlot) -> bool;
+    /// The next TID of an index scan.
+    fn index_getnext_tid(scan: pg_sys::IndexScanDesc, direction: pg_sys::ScanDirection::Type) -> pg_sys::ItemPointer;
+    /// Inserts an index entry.
+    fn index_insert(index: pg_sys::Relation, values: *mut pg_sys::Datum, isnull: *mut bool, tid: pg_sys::ItemPointer, heap: pg_sys::Relation, check_unique: pg_sys::IndexUniqueCheck::Type, index_unchanged: bool, info: *mut pg_sys::IndexInfo) -> bool;
+    /// Computes the index columns of a row.
+    fn FormIndexDatum(info: *mut pg_sys::IndexInfo, slot: *mut pg_sys::TupleTableSlot, estate: *mut pg_sys::EState, values: *mut pg_sys::Datum, isnull: *mut bool);
+    /// Prepares a predicate.
+    fn ExecPrepareQual(qual: *mut pg_sys::List, estate: *mut pg_sys::EState) -> *mut pg_sys::ExprState;
+    /// The slot as a heap tuple.
+    fn ExecFetchSlotHeapTuple(slot: *mut pg_sys::TupleTableSlot, materialize: bool, should_free: *mut bool) -> pg_sys::HeapTuple;
+    /// A set of columns that indexes are on.
+    fn RelationGetIndexAttrBitmap(relation: pg_sys::Relation, kind: pg_sys::IndexAttrBitmapKind::Type) -> *mut pg_sys::Bitmapset;
+    /// Opens and locks a table.
+    fn table_open(oid: pg_sys::Oid, lock: pg_sys::LOCKMODE) -> pg_sys::Relation;
+    /// An OID that the index does not hold.
+    fn GetNewOidWithIndex(relation: pg_sys::Relation, index: pg_sys::Oid, column: pg_sys::AttrNumber) -> pg_sys::Oid;
+    /// The next tuple of an ordered scan.
+    fn systable_getnext_ordered(scan: pg_sys::SysScanDesc, direction: pg_sys::ScanDirection::Type) -> pg_sys::HeapTuple;
+    /// Acts on a cancel or a shutdown.
+    fn ProcessInterrupts();
+    /// Replaces a tuple.
+    #[cfg(feature = "pg15")]
+    fn heap_update(relation: pg_sys::Relation, otid: pg_sys::ItemPointer, newtup: pg_sys::HeapTuple, cid: pg_sys::CommandId, crosscheck: pg_sys::Snapshot, wait: bool, tmfd: *mut pg_sys::TM_FailureData, lockmode: *mut pg_sys::LockTupleMode::Type) -> pg_sys::TM_Result::Type;
+    /// Replaces a tuple.
+    #[cfg(not(feature = "pg15"))]
+    fn heap_update(relation: pg_sys::Relation, otid: pg_sys::ItemPointer, newtup: pg_sys::HeapTuple, cid: pg_sys::CommandId, crosscheck: pg_sys::Snapshot, wait: bool, tmfd: *mut pg_sys::TM_FailureData, lockmode: *mut pg_sys::LockTupleMode::Type, update_indexes: *mut pg_sys::TU_UpdateIndexes::Type) -> pg_sys::TM_Result::Type;
     /// Starts copying a table into new storage (`access/heap/rewriteheap.c`).
     fn begin_heap_rewrite(
         old: pg_sys::Relation,

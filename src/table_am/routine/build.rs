@@ -6,11 +6,13 @@
 
 use std::ffi::c_void;
 
-use pgrx::{pg_guard, pg_sys};
+use pgrx::pg_sys;
 
 use super::slot;
 use super::{is_toast, owner};
 use crate::error::Error;
+use crate::pg::call::{self, call_c, callback};
+use crate::pg::ffi;
 use crate::pg::shadow::{self, heap};
 use crate::pg::{relation, tuple};
 
@@ -39,7 +41,7 @@ impl RowReader {
             let slot =
                 pg_sys::MakeSingleTupleTableSlot((*rel).rd_att, &raw const pg_sys::TTSOpsHeapTuple);
             (*econtext).ecxt_scantuple = slot;
-            let predicate = pg_sys::ExecPrepareQual((*info).ii_Predicate, estate);
+            let predicate = ffi::ExecPrepareQual((*info).ii_Predicate, estate);
             RowReader { info, owner: owner(rel), estate, econtext, slot, predicate }
         }
     }
@@ -59,7 +61,7 @@ impl RowReader {
                     values: [pg_sys::Datum::null(); pg_sys::INDEX_MAX_KEYS as usize],
                     isnull: [false; pg_sys::INDEX_MAX_KEYS as usize],
                 };
-                pg_sys::FormIndexDatum(
+                ffi::FormIndexDatum(
                     self.info,
                     self.slot,
                     self.estate,
@@ -84,7 +86,7 @@ impl RowReader {
             let eval = (*state).evalfunc.unwrap_unchecked();
             let mut isnull = false;
             let null_at = &raw mut isnull;
-            let value = pg_sys::ffi::pg_guard_ffi_boundary(|| eval(state, econtext, null_at));
+            let value = call_c(|| eval(state, econtext, null_at));
             value.value() & 0xff != 0
         }
     }
@@ -121,7 +123,6 @@ unsafe extern "C-unwind" fn raw_tuple(
     }
 }
 
-#[pg_guard]
 unsafe extern "C-unwind" fn build_callback(
     index: pg_sys::Relation,
     tid: pg_sys::ItemPointer,
@@ -130,22 +131,21 @@ unsafe extern "C-unwind" fn build_callback(
     alive: bool,
     state: *mut c_void,
 ) {
-    // SAFETY: `state` is the Build of the running scan; the page is pinned and unlocked.
-    unsafe {
-        let build = &mut *state.cast::<Build>();
-        if let Some(mut row) = build.rows.read((*values).cast_mut_ptr())
-            && let Some(callback) = build.callback
-        {
-            let (values, isnull, state) =
-                (row.values.as_mut_ptr(), row.isnull.as_mut_ptr(), build.state);
-            pg_sys::ffi::pg_guard_ffi_boundary(|| {
-                callback(index, tid, values, isnull, alive, state)
-            });
+    callback!({
+        // SAFETY: `state` is the Build of the running scan; the page is pinned and unlocked.
+        unsafe {
+            let build = &mut *state.cast::<Build>();
+            if let Some(mut row) = build.rows.read((*values).cast_mut_ptr())
+                && let Some(callback) = build.callback
+            {
+                let (values, isnull, state) =
+                    (row.values.as_mut_ptr(), row.isnull.as_mut_ptr(), build.state);
+                call_c(|| callback(index, tid, values, isnull, alive, state));
+            }
         }
-    }
+    })
 }
 
-#[pg_guard]
 #[allow(clippy::too_many_arguments)]
 pub unsafe extern "C-unwind" fn index_build_range_scan(
     rel: pg_sys::Relation,
@@ -160,58 +160,72 @@ pub unsafe extern "C-unwind" fn index_build_range_scan(
     state: *mut c_void,
     scan: pg_sys::TableScanDesc,
 ) -> f64 {
-    // SAFETY: arguments of core's; heap's callback is a C function pointer, called guarded with
-    // plain values.
-    unsafe {
-        let heap_build = heap().index_build_range_scan.unwrap_unchecked();
-        if is_toast(rel) {
-            let shadow = shadow::of_toast(rel);
-            return pg_sys::ffi::pg_guard_ffi_boundary(|| {
+    callback!({
+        // SAFETY: arguments of core's; heap's callback is a C function pointer, called guarded with
+        // plain values.
+        unsafe {
+            let heap_build = heap().index_build_range_scan.unwrap_unchecked();
+            if is_toast(rel) {
+                let shadow = shadow::of_toast(rel);
+                return on_shadow(scan, shadow, || {
+                    heap_build(
+                        shadow, index, info, allow_sync, anyvisible, progress, start, blocks,
+                        callback, state, scan,
+                    )
+                });
+            }
+            // A parallel worker builds what its leader was allowed to.
+            if scan.is_null()
+                && let Err(e) = crate::policy::check_index_policy(rel, index)
+            {
+                e.report();
+            }
+            let mut copy = *info;
+            let opened = one_raw_column(&mut copy);
+            let mut build = Build { rows: RowReader::new(rel, info), callback, state };
+            let shadow = shadow::of(rel);
+            let build_state = (&raw mut build).cast();
+            let tuples = on_shadow(scan, shadow, || {
                 heap_build(
-                    shadow, index, info, allow_sync, anyvisible, progress, start, blocks, callback,
-                    state, scan,
+                    shadow,
+                    index,
+                    opened,
+                    allow_sync,
+                    anyvisible,
+                    progress,
+                    start,
+                    blocks,
+                    Some(build_callback),
+                    build_state,
+                    scan,
                 )
             });
+            (*info).ii_BrokenHotChain |= copy.ii_BrokenHotChain;
+            build.rows.free();
+            tuples
         }
-        // A parallel worker builds what its leader was allowed to.
-        if scan.is_null()
-            && let Err(e) = crate::policy::check_index_policy(rel, index)
-        {
-            e.report();
+    })
+}
+
+/// Runs heap's build with its scan on the shadow.
+///
+/// A parallel scan was opened on the real table, and heap_getnext() insists on heap's own access
+/// method. The end of the scan then drops the shadow's reference, so the real one is dropped here.
+unsafe fn on_shadow(
+    scan: pg_sys::TableScanDesc,
+    shadow: pg_sys::Relation,
+    build: impl FnOnce() -> f64,
+) -> f64 {
+    // SAFETY: `scan` is null or a heap scan that heap's build ends; an ERROR leaves both references
+    // to the resource owner.
+    unsafe {
+        if scan.is_null() {
+            return call_c(build);
         }
-        let mut copy = *info;
-        let opened = one_raw_column(&mut copy);
-        let mut build = Build { rows: RowReader::new(rel, info), callback, state };
-        let shadow = shadow::of(rel);
-        // A parallel scan was opened on the real table; heap_getnext() insists on heap's own.
-        let swapped = if scan.is_null() {
-            std::ptr::null_mut()
-        } else {
-            pg_sys::RelationIncrementReferenceCount(shadow);
-            std::mem::replace(&mut (*scan).rs_rd, shadow)
-        };
-        let build_state = (&raw mut build).cast();
-        let tuples = pg_sys::ffi::pg_guard_ffi_boundary(|| {
-            heap_build(
-                shadow,
-                index,
-                opened,
-                allow_sync,
-                anyvisible,
-                progress,
-                start,
-                blocks,
-                Some(build_callback),
-                build_state,
-                scan,
-            )
-        });
-        if !swapped.is_null() {
-            // The end of the scan dropped the shadow's reference instead of this one.
-            pg_sys::RelationDecrementReferenceCount(swapped);
-        }
-        (*info).ii_BrokenHotChain |= copy.ii_BrokenHotChain;
-        build.rows.free();
+        pg_sys::RelationIncrementReferenceCount(shadow);
+        let real = std::mem::replace(&mut (*scan).rs_rd, shadow);
+        let tuples = call_c(build);
+        pg_sys::RelationDecrementReferenceCount(real);
         tuples
     }
 }
@@ -239,7 +253,6 @@ unsafe fn one_raw_column(copy: &mut pg_sys::IndexInfo) -> *mut pg_sys::IndexInfo
 
 /// Second scan of CREATE INDEX CONCURRENTLY (`heapam_index_validate_scan`, which has no callback to
 /// step into): inserts what the index misses.
-#[pg_guard]
 pub unsafe extern "C-unwind" fn index_validate_scan(
     rel: pg_sys::Relation,
     index: pg_sys::Relation,
@@ -247,70 +260,70 @@ pub unsafe extern "C-unwind" fn index_validate_scan(
     snapshot: pg_sys::Snapshot,
     state: *mut pg_sys::ValidateIndexState,
 ) {
-    // SAFETY: arguments of core's. The scan and the pins belong to the resource owner.
-    unsafe {
-        if is_toast(rel) {
-            let validate = heap().index_validate_scan.unwrap_unchecked();
-            let shadow = shadow::of_toast(rel);
-            return pg_sys::ffi::pg_guard_ffi_boundary(|| {
-                validate(shadow, index, info, snapshot, state)
-            });
-        }
-        let mut rows = RowReader::new(rel, info);
-        let flags = pg_sys::ScanOptions::SO_TYPE_SEQSCAN
-            | pg_sys::ScanOptions::SO_ALLOW_PAGEMODE
-            | pg_sys::ScanOptions::SO_ALLOW_STRAT;
-        let scan = pg_sys::heap_beginscan(
-            shadow::of(rel),
-            snapshot,
-            0,
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-            flags,
-        );
-        let heap_scan = scan.cast::<pg_sys::HeapScanDescData>();
-        let mut tids = SortedTids { state, current: None, done: false };
-        let mut page = RootsOfPage::none();
-        loop {
-            let t = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
-            if t.is_null() {
-                break;
+    callback!({
+        // SAFETY: arguments of core's. The scan and the pins belong to the resource owner.
+        unsafe {
+            if is_toast(rel) {
+                let validate = heap().index_validate_scan.unwrap_unchecked();
+                let shadow = shadow::of_toast(rel);
+                return call_c(|| validate(shadow, index, info, snapshot, state));
             }
-            pgrx::check_for_interrupts!();
-            (*state).htups += 1.0;
-            if (*heap_scan).rs_cblock != page.block {
-                page.read((*heap_scan).rs_cbuf, (*heap_scan).rs_cblock);
-            }
-            let mut root = (*t).t_self;
-            if tuple::is_heap_only(t) {
-                root.ip_posid = page.root_of((*t).t_self.ip_posid, rel);
-            }
-            tids.advance_to(&root, &mut page);
-            if tids.has(&root) || page.in_index(root.ip_posid) {
-                continue;
-            }
-            let Some(mut row) = rows.read(t) else { continue };
-            let unique = if (*info).ii_Unique {
-                pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES
-            } else {
-                pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO
-            };
-            pg_sys::index_insert(
-                index,
-                row.values.as_mut_ptr(),
-                row.isnull.as_mut_ptr(),
-                &mut root,
-                rel,
-                unique,
-                false,
-                info,
+            let mut rows = RowReader::new(rel, info);
+            let flags = pg_sys::ScanOptions::SO_TYPE_SEQSCAN
+                | pg_sys::ScanOptions::SO_ALLOW_PAGEMODE
+                | pg_sys::ScanOptions::SO_ALLOW_STRAT;
+            let scan = pg_sys::heap_beginscan(
+                shadow::of(rel),
+                snapshot,
+                0,
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                flags,
             );
-            (*state).tups_inserted += 1.0;
+            let heap_scan = scan.cast::<pg_sys::HeapScanDescData>();
+            let mut tids = SortedTids { state, current: None, done: false };
+            let mut page = RootsOfPage::none();
+            loop {
+                let t = ffi::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
+                if t.is_null() {
+                    break;
+                }
+                call::check_for_interrupts();
+                (*state).htups += 1.0;
+                if (*heap_scan).rs_cblock != page.block {
+                    page.read((*heap_scan).rs_cbuf, (*heap_scan).rs_cblock);
+                }
+                let mut root = (*t).t_self;
+                if tuple::is_heap_only(t) {
+                    root.ip_posid = page.root_of((*t).t_self.ip_posid, rel);
+                }
+                tids.advance_to(&root, &mut page);
+                if tids.has(&root) || page.in_index(root.ip_posid) {
+                    continue;
+                }
+                let Some(mut row) = rows.read(t) else { continue };
+                let unique = if (*info).ii_Unique {
+                    pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES
+                } else {
+                    pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO
+                };
+                ffi::index_insert(
+                    index,
+                    row.values.as_mut_ptr(),
+                    row.isnull.as_mut_ptr(),
+                    &mut root,
+                    rel,
+                    unique,
+                    false,
+                    info,
+                );
+                (*state).tups_inserted += 1.0;
+            }
+            let end = heap().scan_end.unwrap_unchecked();
+            call_c(|| end(scan));
+            rows.free();
         }
-        let end = heap().scan_end.unwrap_unchecked();
-        pg_sys::ffi::pg_guard_ffi_boundary(|| end(scan));
-        rows.free();
-    }
+    })
 }
 
 /// `MaxHeapTuplesPerPage` of `access/htup_details.h`: a header and a line pointer each.

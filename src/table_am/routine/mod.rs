@@ -16,8 +16,9 @@ mod verify;
 
 use std::sync::OnceLock;
 
-use pgrx::{pg_guard, pg_sys};
+use pgrx::pg_sys;
 
+use crate::pg::call::callback;
 use crate::pg::shadow::heap;
 
 /// The table whose keys a relation's rows are sealed under.
@@ -70,7 +71,6 @@ fn routine() -> &'static pg_sys::TableAmRoutine {
         am.relation_copy_for_cluster = Some(rewrite::relation_copy_for_cluster);
         am.relation_toast_am = Some(relation_toast_am);
         am.relation_fetch_toast_slice = Some(toast::relation_fetch_toast_slice);
-        am.relation_estimate_size = Some(relation_estimate_size);
         am
     })
 }
@@ -87,34 +87,6 @@ unsafe extern "C-unwind" fn relation_toast_am(rel: pg_sys::Relation) -> pg_sys::
     unsafe { (*(*rel).rd_rel).relam }
 }
 
-/// heap's estimate with a sealed row's overhead (`heapam_estimate_rel_size`).
-#[pg_guard]
-unsafe extern "C-unwind" fn relation_estimate_size(
-    rel: pg_sys::Relation,
-    attr_widths: *mut i32,
-    pages: *mut pg_sys::BlockNumber,
-    tuples: *mut f64,
-    allvisfrac: *mut f64,
-) {
-    /// `HEAP_OVERHEAD_BYTES_PER_TUPLE`: header and line pointer.
-    const HEAP_OVERHEAD: usize = 24 + 4;
-    /// `HEAP_USABLE_BYTES_PER_PAGE`: the page without its header.
-    const USABLE: usize = pg_sys::BLCKSZ as usize - 24;
-    let overhead = if is_toast(rel) { HEAP_OVERHEAD } else { HEAP_OVERHEAD + slot::GROWTH };
-    // SAFETY: the planner's out parameters, passed on.
-    unsafe {
-        pg_sys::table_block_relation_estimate_size(
-            rel,
-            attr_widths,
-            pages,
-            tuples,
-            allvisfrac,
-            overhead,
-            USABLE,
-        );
-    }
-}
-
 /// Version-1 call information for `sealed_heap_handler_wrapper`.
 #[allow(unsafe_code)]
 #[unsafe(no_mangle)]
@@ -128,9 +100,8 @@ pub extern "C" fn pg_finfo_sealed_heap_handler_wrapper() -> &'static pg_sys::Pg_
 /// # Safety
 /// Called by PostgreSQL's function manager.
 #[unsafe(no_mangle)]
-#[pg_guard]
 pub unsafe extern "C-unwind" fn sealed_heap_handler_wrapper(
     _fcinfo: pg_sys::FunctionCallInfo,
 ) -> pg_sys::Datum {
-    pg_sys::Datum::from(routine() as *const pg_sys::TableAmRoutine)
+    callback!({ pg_sys::Datum::from(routine() as *const pg_sys::TableAmRoutine) })
 }

@@ -6,12 +6,14 @@
 
 use std::cell::Cell;
 
-use pgrx::{pg_guard, pg_sys};
+use pgrx::pg_sys;
 use sealed_crypto::{OVERHEAD, RowBody};
 
 use super::slot::{self, GROWTH};
 use super::{is_toast, owner, toast};
 use crate::error::Error;
+use crate::pg::call::callback;
+use crate::pg::ffi;
 use crate::pg::shadow::{self, Changed};
 use crate::pg::tuple::{self, BODY_BITS, HEADER, HEAPTUPLESIZE, NATTS_MASK, SEALED_HOFF};
 use crate::table_am::row;
@@ -124,7 +126,7 @@ unsafe fn prepare(
     // SAFETY: executor's arguments; what ExecFetchSlotHeapTuple() allocates for a virtual slot goes
     // to the scratch context with everything else.
     in_context(context, || unsafe {
-        let user = pg_sys::ExecFetchSlotHeapTuple(slot, true, std::ptr::null_mut());
+        let user = ffi::ExecFetchSlotHeapTuple(slot, true, std::ptr::null_mut());
         (*slot).tts_tableOid = (*rel).rd_id;
         (*user).t_tableOid = (*rel).rd_id;
         let stored = toast::store(rel, user, old, options);
@@ -162,7 +164,7 @@ unsafe fn fetch(rel: pg_sys::Relation, tid: pg_sys::ItemPointer) -> Option<pg_sy
         let mut t = pg_sys::HeapTupleData { t_self: *tid, ..Default::default() };
         let mut buffer: pg_sys::Buffer = 0;
         let any = (&raw mut pg_sys::SnapshotAnyData).cast();
-        if !pg_sys::heap_fetch(rel, any, &mut t, &mut buffer, false) {
+        if !ffi::heap_fetch(rel, any, &mut t, &mut buffer, false) {
             return None;
         }
         let opened = slot::open_copy(&mut t, owner(rel));
@@ -171,7 +173,6 @@ unsafe fn fetch(rel: pg_sys::Relation, tid: pg_sys::ItemPointer) -> Option<pg_sy
     }
 }
 
-#[pg_guard]
 pub unsafe extern "C-unwind" fn tuple_insert(
     rel: pg_sys::Relation,
     slot: *mut pg_sys::TupleTableSlot,
@@ -179,11 +180,12 @@ pub unsafe extern "C-unwind" fn tuple_insert(
     options: i32,
     bistate: *mut pg_sys::BulkInsertStateData,
 ) {
-    // SAFETY: executor's arguments.
-    unsafe { insert(rel, slot, cid, options, bistate, None) }
+    callback!({
+        // SAFETY: executor's arguments.
+        unsafe { insert(rel, slot, cid, options, bistate, None) }
+    })
 }
 
-#[pg_guard]
 pub unsafe extern "C-unwind" fn tuple_insert_speculative(
     rel: pg_sys::Relation,
     slot: *mut pg_sys::TupleTableSlot,
@@ -192,8 +194,10 @@ pub unsafe extern "C-unwind" fn tuple_insert_speculative(
     bistate: *mut pg_sys::BulkInsertStateData,
     token: u32,
 ) {
-    // SAFETY: executor's arguments.
-    unsafe { insert(rel, slot, cid, options, bistate, Some(token)) }
+    callback!({
+        // SAFETY: executor's arguments.
+        unsafe { insert(rel, slot, cid, options, bistate, Some(token)) }
+    })
 }
 
 unsafe fn insert(
@@ -213,35 +217,36 @@ unsafe fn insert(
             tuple::set_speculative_token(row.sealed, token);
             options |= pg_sys::HEAP_INSERT_SPECULATIVE as i32;
         }
-        pg_sys::heap_insert(shadow::of(rel), row.sealed, cid, options, bistate);
+        ffi::heap_insert(shadow::of(rel), row.sealed, cid, options, bistate);
         copy_back(slot, row.user, row.sealed);
     }
 }
 
-#[pg_guard]
 pub unsafe extern "C-unwind" fn tuple_complete_speculative(
     rel: pg_sys::Relation,
     slot: *mut pg_sys::TupleTableSlot,
     _token: u32,
     succeeded: bool,
 ) {
-    // SAFETY: executor's arguments. The row is read before heap_abort_speculative() makes it dead,
-    // because only its plaintext names the chunks to delete.
-    unsafe {
-        let tid = &raw mut (*slot).tts_tid;
-        if succeeded {
-            pg_sys::heap_finish_speculative(rel, tid);
-            return;
+    callback!({
+        // SAFETY: executor's arguments. The row is read before heap_abort_speculative() makes it dead,
+        // because only its plaintext names the chunks to delete.
+        unsafe {
+            let tid = &raw mut (*slot).tts_tid;
+            if succeeded {
+                ffi::heap_finish_speculative(rel, tid);
+                return;
+            }
+            let row =
+                in_context(scratch(), || toast::may_have(rel).then(|| fetch(rel, tid)).flatten());
+            ffi::heap_abort_speculative(shadow::of(rel), tid);
+            if let Some(row) = row {
+                toast::delete_of(rel, row, true);
+            }
         }
-        let row = in_context(scratch(), || toast::may_have(rel).then(|| fetch(rel, tid)).flatten());
-        pg_sys::heap_abort_speculative(shadow::of(rel), tid);
-        if let Some(row) = row {
-            toast::delete_of(rel, row, true);
-        }
-    }
+    })
 }
 
-#[pg_guard]
 pub unsafe extern "C-unwind" fn multi_insert(
     rel: pg_sys::Relation,
     slots: *mut *mut pg_sys::TupleTableSlot,
@@ -250,42 +255,43 @@ pub unsafe extern "C-unwind" fn multi_insert(
     options: i32,
     bistate: *mut pg_sys::BulkInsertStateData,
 ) {
-    refuse_published(rel);
-    let context = scratch();
-    // SAFETY: `slots` holds `count` slots. heap_multi_insert() wants slots: plain heap-tuple slots
-    // without columns, in the scratch context like the tuples they point at.
-    unsafe {
-        let slots = std::slice::from_raw_parts(slots, count as usize);
-        let mut sealed: Vec<*mut pg_sys::TupleTableSlot> = Vec::with_capacity(slots.len());
-        for &slot in slots {
-            let row = prepare(rel, slot, options, None, context);
-            let holder = in_context(context, || {
-                let holder = pg_sys::MakeTupleTableSlot(
-                    shadow::no_columns(),
-                    &raw const pg_sys::TTSOpsHeapTuple,
+    callback!({
+        refuse_published(rel);
+        let context = scratch();
+        // SAFETY: `slots` holds `count` slots. heap_multi_insert() wants slots: plain heap-tuple slots
+        // without columns, in the scratch context like the tuples they point at.
+        unsafe {
+            let slots = std::slice::from_raw_parts(slots, count as usize);
+            let mut sealed: Vec<*mut pg_sys::TupleTableSlot> = Vec::with_capacity(slots.len());
+            for &slot in slots {
+                let row = prepare(rel, slot, options, None, context);
+                let holder = in_context(context, || {
+                    let holder = pg_sys::MakeTupleTableSlot(
+                        shadow::no_columns(),
+                        &raw const pg_sys::TTSOpsHeapTuple,
+                    );
+                    // "Should free" keeps heap_multi_insert() from copying the tuple once more.
+                    pg_sys::ExecStoreHeapTuple(row.sealed, holder, true)
+                });
+                sealed.push(holder);
+            }
+            in_context(context, || {
+                ffi::heap_multi_insert(
+                    shadow::of(rel),
+                    sealed.as_mut_ptr(),
+                    count,
+                    cid,
+                    options,
+                    bistate,
                 );
-                // "Should free" keeps heap_multi_insert() from copying the tuple once more.
-                pg_sys::ExecStoreHeapTuple(row.sealed, holder, true)
             });
-            sealed.push(holder);
+            for (&slot, &holder) in slots.iter().zip(&sealed) {
+                (*slot).tts_tid = (*holder).tts_tid;
+            }
         }
-        in_context(context, || {
-            pg_sys::heap_multi_insert(
-                shadow::of(rel),
-                sealed.as_mut_ptr(),
-                count,
-                cid,
-                options,
-                bistate,
-            );
-        });
-        for (&slot, &holder) in slots.iter().zip(&sealed) {
-            (*slot).tts_tid = (*holder).tts_tid;
-        }
-    }
+    })
 }
 
-#[pg_guard]
 #[allow(clippy::too_many_arguments)]
 pub unsafe extern "C-unwind" fn tuple_delete(
     rel: pg_sys::Relation,
@@ -297,19 +303,22 @@ pub unsafe extern "C-unwind" fn tuple_delete(
     tmfd: *mut pg_sys::TM_FailureData,
     changing_part: bool,
 ) -> pg_sys::TM_Result::Type {
-    refuse_published(rel);
-    // SAFETY: executor's arguments. The row is read first: its plaintext names the chunks.
-    unsafe {
-        let row = in_context(scratch(), || toast::may_have(rel).then(|| fetch(rel, tid)).flatten());
-        let result =
-            pg_sys::heap_delete(shadow::of(rel), tid, cid, crosscheck, wait, tmfd, changing_part);
-        if result == pg_sys::TM_Result::TM_Ok
-            && let Some(row) = row
-        {
-            toast::delete_of(rel, row, false);
+    callback!({
+        refuse_published(rel);
+        // SAFETY: executor's arguments. The row is read first: its plaintext names the chunks.
+        unsafe {
+            let row =
+                in_context(scratch(), || toast::may_have(rel).then(|| fetch(rel, tid)).flatten());
+            let result =
+                ffi::heap_delete(shadow::of(rel), tid, cid, crosscheck, wait, tmfd, changing_part);
+            if result == pg_sys::TM_Result::TM_Ok
+                && let Some(row) = row
+            {
+                toast::delete_of(rel, row, false);
+            }
+            result
         }
-        result
-    }
+    })
 }
 
 #[cfg(feature = "pg15")]
@@ -317,7 +326,6 @@ type UpdateIndexes = bool;
 #[cfg(not(feature = "pg15"))]
 type UpdateIndexes = pg_sys::TU_UpdateIndexes::Type;
 
-#[pg_guard]
 #[allow(clippy::too_many_arguments)]
 pub unsafe extern "C-unwind" fn tuple_update(
     rel: pg_sys::Relation,
@@ -331,45 +339,47 @@ pub unsafe extern "C-unwind" fn tuple_update(
     lockmode: *mut pg_sys::LockTupleMode::Type,
     update_indexes: *mut UpdateIndexes,
 ) -> pg_sys::TM_Result::Type {
-    refuse_published(rel);
-    // SAFETY: executor's arguments. The bitmaps are asked for before anything is pinned, since
-    // RelationGetIndexAttrBitmap() may open indexes.
-    unsafe {
-        let context = scratch();
-        let sets = in_context(context, || Sets::of(rel));
-        let old = in_context(context, || fetch(rel, otid));
-        let row = prepare(rel, slot, 0, old, context);
-        let changed = match old {
-            Some(old) => in_context(context, || sets.compare(rel, old, row.user)),
-            None => Changed { hot: true, summarized: true, key: true, identity: true },
-        };
-        let result = in_context(context, || {
-            let shadow = shadow::for_update(rel, changed);
-            let result = heap_update(
-                shadow,
-                otid,
-                row.sealed,
-                cid,
-                crosscheck,
-                wait,
-                tmfd,
-                lockmode,
-                update_indexes,
-            );
-            shadow::forget_bitmaps(shadow);
-            result
-        });
-        if result == pg_sys::TM_Result::TM_Ok {
-            copy_back(slot, row.user, row.sealed);
-            if let Some(old) = old {
-                toast::delete_replaced(rel, old, row.stored);
+    callback!({
+        refuse_published(rel);
+        // SAFETY: executor's arguments. The bitmaps are asked for before anything is pinned, since
+        // RelationGetIndexAttrBitmap() may open indexes.
+        unsafe {
+            let context = scratch();
+            let sets = in_context(context, || Sets::of(rel));
+            let old = in_context(context, || fetch(rel, otid));
+            let row = prepare(rel, slot, 0, old, context);
+            let changed = match old {
+                Some(old) => in_context(context, || sets.compare(rel, old, row.user)),
+                None => Changed { hot: true, summarized: true, key: true, identity: true },
+            };
+            let result = in_context(context, || {
+                let shadow = shadow::for_update(rel, changed);
+                let result = heap_update(
+                    shadow,
+                    otid,
+                    row.sealed,
+                    cid,
+                    crosscheck,
+                    wait,
+                    tmfd,
+                    lockmode,
+                    update_indexes,
+                );
+                shadow::forget_bitmaps(shadow);
+                result
+            });
+            if result == pg_sys::TM_Result::TM_Ok {
+                copy_back(slot, row.user, row.sealed);
+                if let Some(old) = old {
+                    toast::delete_replaced(rel, old, row.stored);
+                }
+            } else if row.stored != row.user {
+                // The chunks were written for a row that was not: nobody will ever refer to them.
+                toast::delete_new(rel, old, row.stored);
             }
-        } else if row.stored != row.user {
-            // The chunks were written for a row that was not: nobody will ever refer to them.
-            toast::delete_new(rel, old, row.stored);
+            result
         }
-        result
-    }
+    })
 }
 
 #[cfg(feature = "pg15")]
@@ -387,8 +397,7 @@ unsafe fn heap_update(
 ) -> pg_sys::TM_Result::Type {
     // SAFETY: passed on from `tuple_update`; heapam_tuple_update() derives the flag the same way.
     unsafe {
-        let result =
-            pg_sys::heap_update(shadow, otid, sealed, cid, crosscheck, wait, tmfd, lockmode);
+        let result = ffi::heap_update(shadow, otid, sealed, cid, crosscheck, wait, tmfd, lockmode);
         *update_indexes = result == pg_sys::TM_Result::TM_Ok && !tuple::is_heap_only(sealed);
         result
     }
@@ -410,7 +419,7 @@ unsafe fn heap_update(
     // SAFETY: passed on from `tuple_update`. heapam_tuple_update() overrules heap_update() in the
     // same way: a version that is not heap-only needs every index, a failed one none.
     unsafe {
-        let result = pg_sys::heap_update(
+        let result = ffi::heap_update(
             shadow,
             otid,
             sealed,
@@ -445,19 +454,19 @@ impl Sets {
         unsafe {
             #[cfg(feature = "pg15")]
             let (hot, summarized) = (
-                pg_sys::RelationGetIndexAttrBitmap(rel, Kind::INDEX_ATTR_BITMAP_ALL),
+                ffi::RelationGetIndexAttrBitmap(rel, Kind::INDEX_ATTR_BITMAP_ALL),
                 std::ptr::null_mut(),
             );
             #[cfg(not(feature = "pg15"))]
             let (hot, summarized) = (
-                pg_sys::RelationGetIndexAttrBitmap(rel, Kind::INDEX_ATTR_BITMAP_HOT_BLOCKING),
-                pg_sys::RelationGetIndexAttrBitmap(rel, Kind::INDEX_ATTR_BITMAP_SUMMARIZED),
+                ffi::RelationGetIndexAttrBitmap(rel, Kind::INDEX_ATTR_BITMAP_HOT_BLOCKING),
+                ffi::RelationGetIndexAttrBitmap(rel, Kind::INDEX_ATTR_BITMAP_SUMMARIZED),
             );
             Sets {
                 hot,
                 summarized,
-                key: pg_sys::RelationGetIndexAttrBitmap(rel, Kind::INDEX_ATTR_BITMAP_KEY),
-                identity: pg_sys::RelationGetIndexAttrBitmap(
+                key: ffi::RelationGetIndexAttrBitmap(rel, Kind::INDEX_ATTR_BITMAP_KEY),
+                identity: ffi::RelationGetIndexAttrBitmap(
                     rel,
                     Kind::INDEX_ATTR_BITMAP_IDENTITY_KEY,
                 ),
@@ -520,7 +529,7 @@ unsafe fn any_changed(
                 continue;
             }
             let column = toast::attribute(desc, attnum as usize - 1);
-            if !crate::pg::ffi::datumIsEqual(a, b, column.by_val, i32::from(column.len)) {
+            if !ffi::datumIsEqual(a, b, column.by_val, i32::from(column.len)) {
                 return true;
             }
         }

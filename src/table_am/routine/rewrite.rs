@@ -3,10 +3,11 @@
 //! `heapam_relation_copy_for_cluster` re-implemented, because it re-forms rows itself. Rows come in
 //! physical order, or in index order: core's sorting path would spill plaintext to temporary files.
 
-use pgrx::{pg_guard, pg_sys};
+use pgrx::pg_sys;
 
 use super::slot;
 use super::{is_toast, modify, owner, toast};
+use crate::pg::call::{self, call_c, callback};
 use crate::pg::ffi;
 use crate::pg::shadow::{self, heap};
 
@@ -16,7 +17,6 @@ enum Source {
     Index(pg_sys::IndexScanDesc),
 }
 
-#[pg_guard]
 #[allow(clippy::too_many_arguments)]
 pub unsafe extern "C-unwind" fn relation_copy_for_cluster(
     old: pg_sys::Relation,
@@ -30,73 +30,80 @@ pub unsafe extern "C-unwind" fn relation_copy_for_cluster(
     tups_vacuumed: *mut f64,
     tups_recently_dead: *mut f64,
 ) {
-    // SAFETY: arguments of core's; everything opened or palloc'd belongs to the command's resource
-    // owner and memory context.
-    unsafe {
-        if is_toast(old) {
-            // VACUUM FULL of a TOAST table by itself: its rows are ordinary, and a chunk's seal does
-            // not depend on where it lies.
-            let copy = heap().relation_copy_for_cluster.unwrap_unchecked();
-            return pg_sys::ffi::pg_guard_ffi_boundary(|| {
-                copy(
-                    old,
-                    new,
-                    old_index,
-                    use_sort,
-                    oldest_xmin,
-                    xid_cutoff,
-                    multi_cutoff,
-                    num_tuples,
-                    tups_vacuumed,
-                    tups_recently_dead,
-                )
-            });
-        }
-        let rewrite =
-            ffi::begin_heap_rewrite(old, shadow::of(new), oldest_xmin, *xid_cutoff, *multi_cutoff);
-        let source = begin(old, old_index);
-        let raw_slot = pg_sys::MakeSingleTupleTableSlot(
-            shadow::no_columns(),
-            &raw const pg_sys::TTSOpsBufferHeapTuple,
-        );
-        let per_row = pg_sys::AllocSetContextCreateInternal(
-            pg_sys::CurrentMemoryContext,
-            c"pg_sealed rewrite".as_ptr(),
-            0,
-            8 * 1024,
-            8 * 1024 * 1024,
-        );
-        let mut seen = 0i64;
-        while next(&source, raw_slot) {
-            pgrx::check_for_interrupts!();
-            seen += 1;
-            let raw = (*raw_slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tuple;
-            match fate(raw, raw_slot, oldest_xmin) {
-                Fate::Dead => {
-                    *tups_vacuumed += 1.0;
-                    // The rewrite still needs to see it, for its chains.
-                    if ffi::rewrite_heap_dead_tuple(rewrite, raw) {
-                        *tups_vacuumed += 1.0;
-                        *tups_recently_dead -= 1.0;
-                    }
-                    continue;
-                }
-                Fate::RecentlyDead => *tups_recently_dead += 1.0,
-                Fate::Live => {}
+    callback!({
+        // SAFETY: arguments of core's; everything opened or palloc'd belongs to the command's resource
+        // owner and memory context.
+        unsafe {
+            if is_toast(old) {
+                // VACUUM FULL of a TOAST table by itself: its rows are ordinary, and a chunk's seal does
+                // not depend on where it lies.
+                let copy = heap().relation_copy_for_cluster.unwrap_unchecked();
+                return call_c(|| {
+                    copy(
+                        old,
+                        new,
+                        old_index,
+                        use_sort,
+                        oldest_xmin,
+                        xid_cutoff,
+                        multi_cutoff,
+                        num_tuples,
+                        tups_vacuumed,
+                        tups_recently_dead,
+                    )
+                });
             }
-            *num_tuples += 1.0;
-            pg_sys::MemoryContextReset(per_row);
-            let before = pg_sys::MemoryContextSwitchTo(per_row);
-            let sealed = reseal(old, new, raw);
-            pg_sys::MemoryContextSwitchTo(before);
-            ffi::rewrite_heap_tuple(rewrite, raw, sealed);
-            progress(&source, seen, *num_tuples);
+            let rewrite = ffi::begin_heap_rewrite(
+                old,
+                shadow::of(new),
+                oldest_xmin,
+                *xid_cutoff,
+                *multi_cutoff,
+            );
+            let source = begin(old, old_index);
+            let raw_slot = pg_sys::MakeSingleTupleTableSlot(
+                shadow::no_columns(),
+                &raw const pg_sys::TTSOpsBufferHeapTuple,
+            );
+            let per_row = pg_sys::AllocSetContextCreateInternal(
+                pg_sys::CurrentMemoryContext,
+                c"pg_sealed rewrite".as_ptr(),
+                0,
+                8 * 1024,
+                8 * 1024 * 1024,
+            );
+            let mut seen = 0i64;
+            while next(&source, raw_slot) {
+                call::check_for_interrupts();
+                seen += 1;
+                let raw = (*raw_slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tuple;
+                match fate(raw, raw_slot, oldest_xmin) {
+                    Fate::Dead => {
+                        *tups_vacuumed += 1.0;
+                        // The rewrite still needs to see it, for its chains.
+                        if ffi::rewrite_heap_dead_tuple(rewrite, raw) {
+                            *tups_vacuumed += 1.0;
+                            *tups_recently_dead -= 1.0;
+                        }
+                        continue;
+                    }
+                    Fate::RecentlyDead => *tups_recently_dead += 1.0,
+                    Fate::Live => {}
+                }
+                *num_tuples += 1.0;
+                pg_sys::MemoryContextReset(per_row);
+                let before = pg_sys::MemoryContextSwitchTo(per_row);
+                let sealed = reseal(old, new, raw);
+                pg_sys::MemoryContextSwitchTo(before);
+                ffi::rewrite_heap_tuple(rewrite, raw, sealed);
+                progress(&source, seen, *num_tuples);
+            }
+            end(source);
+            pg_sys::ExecDropSingleTupleTableSlot(raw_slot);
+            ffi::end_heap_rewrite(rewrite);
+            pg_sys::MemoryContextDelete(per_row);
         }
-        end(source);
-        pg_sys::ExecDropSingleTupleTableSlot(raw_slot);
-        ffi::end_heap_rewrite(rewrite);
-        pg_sys::MemoryContextDelete(per_row);
-    }
+    })
 }
 
 /// Opens a row and seals it for the new table, without the columns that were dropped.
@@ -216,11 +223,11 @@ unsafe fn next(source: &Source, slot: *mut pg_sys::TupleTableSlot) -> bool {
     unsafe {
         match *source {
             Source::Table(scan) => {
-                pg_sys::heap_getnextslot(scan, pg_sys::ScanDirection::ForwardScanDirection, slot)
+                ffi::heap_getnextslot(scan, pg_sys::ScanDirection::ForwardScanDirection, slot)
             }
             Source::Index(scan) => loop {
                 if !(*scan).xs_heap_continue
-                    && pg_sys::index_getnext_tid(scan, pg_sys::ScanDirection::ForwardScanDirection)
+                    && ffi::index_getnext_tid(scan, pg_sys::ScanDirection::ForwardScanDirection)
                         .is_null()
                 {
                     return false;
@@ -229,7 +236,7 @@ unsafe fn next(source: &Source, slot: *mut pg_sys::TupleTableSlot) -> bool {
                 let (mut again, mut all_dead) = ((*scan).xs_heap_continue, false);
                 let any = (&raw mut pg_sys::SnapshotAnyData).cast();
                 let (again_at, dead_at) = (&raw mut again, &raw mut all_dead);
-                let found = pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                let found = call_c(|| {
                     let tid = &raw mut (*scan).xs_heaptid;
                     fetch((*scan).xs_heapfetch, tid, any, slot, again_at, dead_at)
                 });

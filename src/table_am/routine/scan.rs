@@ -6,6 +6,7 @@
 use pgrx::pg_sys;
 
 use super::slot;
+use crate::pg::call::{call_c, callback};
 use crate::pg::shadow::heap;
 
 /// Calls heap's callback `$f` with the slot inside `$slot` and takes the row over; a TOAST table's
@@ -147,14 +148,15 @@ pub unsafe extern "C-unwind" fn scan_analyze_next_tuple(
 
 /// Before ANALYZE's page step. heap's callback keeps the page locked until its rows were asked for,
 /// and a sampled row is opened under that lock: the keys are brought here, before it is taken.
-#[pgrx::pg_guard]
 unsafe extern "C-unwind" fn before_analyze_block(rel: pg_sys::Relation) {
-    if crate::guc::plaintext_statistics()
-        && !super::is_toast(rel)
-        && let Err(e) = crate::keyring::preload(super::owner(rel))
-    {
-        e.report();
-    }
+    callback!({
+        if crate::guc::plaintext_statistics()
+            && !super::is_toast(rel)
+            && let Err(e) = crate::keyring::preload(super::owner(rel))
+        {
+            e.report();
+        }
+    })
 }
 
 #[cfg(any(feature = "pg15", feature = "pg16"))]
@@ -233,34 +235,33 @@ pub unsafe extern "C-unwind" fn scan_sample_next_tuple(
 ///
 /// heap's own wants the buffer that its slot pins; a materialised lazy slot has none, so the header
 /// is read again at the row's TID.
-#[pgrx::pg_guard]
 pub unsafe extern "C-unwind" fn tuple_satisfies_snapshot(
     rel: pg_sys::Relation,
     slot: *mut pg_sys::TupleTableSlot,
     snapshot: pg_sys::Snapshot,
 ) -> bool {
-    // SAFETY: every pg_sys call is guarded; the resource owner drops lock and pin if one raises.
-    unsafe {
-        if !slot::is_lazy(slot) {
-            return pg_sys::ffi::pg_guard_ffi_boundary(|| {
-                of_heap!(tuple_satisfies_snapshot)(rel, slot, snapshot)
-            });
-        }
-        let tid = (*slot).tts_tid;
-        let buffer = pg_sys::ReadBuffer(rel, crate::pg::tuple::block(&tid));
-        pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
-        let page = pg_sys::BufferGetPage(buffer);
-        let item = pg_sys::PageGetItemId(page, tid.ip_posid);
-        let visible = (*item).lp_flags() == pg_sys::LP_NORMAL && {
-            let mut t = pg_sys::HeapTupleData {
-                t_len: (*item).lp_len(),
-                t_self: tid,
-                t_tableOid: (*rel).rd_id,
-                t_data: pg_sys::PageGetItem(page, item).cast(),
+    callback!({
+        // SAFETY: every pg_sys call is guarded; the resource owner drops lock and pin if one raises.
+        unsafe {
+            if !slot::is_lazy(slot) {
+                return call_c(|| of_heap!(tuple_satisfies_snapshot)(rel, slot, snapshot));
+            }
+            let tid = (*slot).tts_tid;
+            let buffer = pg_sys::ReadBuffer(rel, crate::pg::tuple::block(&tid));
+            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            let page = pg_sys::BufferGetPage(buffer);
+            let item = pg_sys::PageGetItemId(page, tid.ip_posid);
+            let visible = (*item).lp_flags() == pg_sys::LP_NORMAL && {
+                let mut t = pg_sys::HeapTupleData {
+                    t_len: (*item).lp_len(),
+                    t_self: tid,
+                    t_tableOid: (*rel).rd_id,
+                    t_data: pg_sys::PageGetItem(page, item).cast(),
+                };
+                pg_sys::HeapTupleSatisfiesVisibility(&mut t, snapshot, buffer)
             };
-            pg_sys::HeapTupleSatisfiesVisibility(&mut t, snapshot, buffer)
-        };
-        pg_sys::UnlockReleaseBuffer(buffer);
-        visible
-    }
+            pg_sys::UnlockReleaseBuffer(buffer);
+            visible
+        }
+    })
 }

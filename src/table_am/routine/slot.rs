@@ -6,15 +6,16 @@
 //!
 //! Callbacks named `fast_*` and the slot operations are not guarded by pgrx: their frames hold
 //! nothing with a destructor, so PostgreSQL's ERROR may jump over them, and whatever can panic or
-//! raise from Rust happens in a `#[pg_guard]` function they call.
+//! raise from Rust happens in a `callback!` function they call.
 
 use std::ffi::c_int;
 use std::sync::OnceLock;
 
-use pgrx::{pg_guard, pg_sys};
+use pgrx::pg_sys;
 use sealed_crypto::{OVERHEAD, RowBody};
 
 use crate::error::Error;
+use crate::pg::call::{call_c, callback};
 use crate::pg::tuple::{self, BODY_BITS, HEADER, NATTS_MASK, SEALED_HOFF};
 use crate::pg::{relation, shadow};
 use crate::table_am::row::{self, NotOpened};
@@ -93,17 +94,18 @@ pub unsafe fn inner(slot: *mut pg_sys::TupleTableSlot) -> *mut pg_sys::TupleTabl
 }
 
 #[cold]
-#[pg_guard]
 unsafe extern "C-unwind" fn make_inner(lazy: *mut LazySlot) {
-    // SAFETY: allocated in the slot's own context, so it dies with the slot even after an ERROR.
-    unsafe {
-        let old = pg_sys::MemoryContextSwitchTo((*lazy).base.base.tts_mcxt);
-        (*lazy).inner = pg_sys::MakeTupleTableSlot(
-            shadow::no_columns(),
-            &raw const pg_sys::TTSOpsBufferHeapTuple,
-        );
-        pg_sys::MemoryContextSwitchTo(old);
-    }
+    callback!({
+        // SAFETY: allocated in the slot's own context, so it dies with the slot even after an ERROR.
+        unsafe {
+            let old = pg_sys::MemoryContextSwitchTo((*lazy).base.base.tts_mcxt);
+            (*lazy).inner = pg_sys::MakeTupleTableSlot(
+                shadow::no_columns(),
+                &raw const pg_sys::TTSOpsBufferHeapTuple,
+            );
+            pg_sys::MemoryContextSwitchTo(old);
+        }
+    })
 }
 
 /// Takes over what heapam just put into the inner slot (or found nothing).
@@ -137,10 +139,11 @@ pub unsafe fn taken(slot: *mut pg_sys::TupleTableSlot, rel: pg_sys::Relation, fo
 }
 
 #[cold]
-#[pg_guard]
 unsafe extern "C-unwind" fn all_null(slot: *mut pg_sys::TupleTableSlot) {
-    // SAFETY: a valid slot of ours; the row becomes virtual.
-    unsafe { pg_sys::ExecStoreAllNullTuple(slot) };
+    callback!({
+        // SAFETY: a valid slot of ours; the row becomes virtual.
+        unsafe { pg_sys::ExecStoreAllNullTuple(slot) };
+    })
 }
 
 /// Frees a tuple that `materialize` or `copyslot` allocated.
@@ -191,30 +194,31 @@ unsafe fn open_fast(lazy: *mut LazySlot) -> bool {
 }
 
 #[cold]
-#[pg_guard]
 unsafe extern "C-unwind" fn open_slow(lazy: *mut LazySlot) {
-    // SAFETY: as for `open_fast`; an ERROR in here leaves the slot closed and its buffer owned.
-    unsafe {
-        let sealed = (*(*lazy).inner.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tuple;
-        let need = (*sealed).t_len as usize;
-        if (*lazy).capacity < need {
-            if !(*lazy).buffer.is_null() {
-                pg_sys::pfree((*lazy).buffer.cast());
-                (*lazy).buffer = std::ptr::null_mut();
-                (*lazy).capacity = 0;
+    callback!({
+        // SAFETY: as for `open_fast`; an ERROR in here leaves the slot closed and its buffer owned.
+        unsafe {
+            let sealed = (*(*lazy).inner.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tuple;
+            let need = (*sealed).t_len as usize;
+            if (*lazy).capacity < need {
+                if !(*lazy).buffer.is_null() {
+                    pg_sys::pfree((*lazy).buffer.cast());
+                    (*lazy).buffer = std::ptr::null_mut();
+                    (*lazy).capacity = 0;
+                }
+                let capacity = need.max(512);
+                let context = (*lazy).base.base.tts_mcxt;
+                (*lazy).buffer = pg_sys::MemoryContextAlloc(context, capacity).cast();
+                (*lazy).capacity = capacity;
             }
-            let capacity = need.max(512);
-            let context = (*lazy).base.base.tts_mcxt;
-            (*lazy).buffer = pg_sys::MemoryContextAlloc(context, capacity).cast();
-            (*lazy).capacity = capacity;
+            if let Err(why) = try_open(sealed, (*lazy).owner, (*lazy).buffer, &mut (*lazy).head) {
+                why.report(sealed);
+            }
+            (*lazy).base.tuple = &mut (*lazy).head;
+            (*lazy).base.off = 0;
+            (*lazy).closed = false;
         }
-        if let Err(why) = try_open(sealed, (*lazy).owner, (*lazy).buffer, &mut (*lazy).head) {
-            why.report(sealed);
-        }
-        (*lazy).base.tuple = &mut (*lazy).head;
-        (*lazy).base.off = 0;
-        (*lazy).closed = false;
-    }
+    })
 }
 
 /// Writes the opened tuple's header and makes it the slot's row.
@@ -383,23 +387,24 @@ unsafe extern "C-unwind" fn clear(slot: *mut pg_sys::TupleTableSlot) {
     }
 }
 
-#[pg_guard]
 unsafe extern "C-unwind" fn release(slot: *mut pg_sys::TupleTableSlot) {
-    // SAFETY: the slot is cleared and about to be freed by its owner; what it allocated goes first.
-    unsafe {
-        let lazy = slot.cast::<LazySlot>();
-        if !(*lazy).inner.is_null() {
-            // MakeTupleTableSlot() pinned a descriptor that is not reference-counted, so the slot
-            // is one allocation.
-            pg_sys::pfree((*lazy).inner.cast());
-            (*lazy).inner = std::ptr::null_mut();
+    callback!({
+        // SAFETY: the slot is cleared and about to be freed by its owner; what it allocated goes first.
+        unsafe {
+            let lazy = slot.cast::<LazySlot>();
+            if !(*lazy).inner.is_null() {
+                // MakeTupleTableSlot() pinned a descriptor that is not reference-counted, so the slot
+                // is one allocation.
+                pg_sys::pfree((*lazy).inner.cast());
+                (*lazy).inner = std::ptr::null_mut();
+            }
+            if !(*lazy).buffer.is_null() {
+                pg_sys::pfree((*lazy).buffer.cast());
+                (*lazy).buffer = std::ptr::null_mut();
+                (*lazy).capacity = 0;
+            }
         }
-        if !(*lazy).buffer.is_null() {
-            pg_sys::pfree((*lazy).buffer.cast());
-            (*lazy).buffer = std::ptr::null_mut();
-            (*lazy).capacity = 0;
-        }
-    }
+    })
 }
 
 unsafe extern "C-unwind" fn getsomeattrs(slot: *mut pg_sys::TupleTableSlot, natts: c_int) {
@@ -464,30 +469,31 @@ unsafe extern "C-unwind" fn materialize(slot: *mut pg_sys::TupleTableSlot) {
     }
 }
 
-#[pg_guard]
 unsafe extern "C-unwind" fn copyslot(
     dst: *mut pg_sys::TupleTableSlot,
     src: *mut pg_sys::TupleTableSlot,
 ) {
-    // SAFETY: `dst` is a slot of ours, `src` any slot; the copy lives in dst's context and is
-    // marked as its own before anything can raise.
-    unsafe {
-        let old = pg_sys::MemoryContextSwitchTo((*dst).tts_mcxt);
-        let copy = match (*(*src).tts_ops).copy_heap_tuple {
-            Some(f) => pg_sys::ffi::pg_guard_ffi_boundary(|| f(src)),
-            None => std::ptr::null_mut(),
-        };
-        pg_sys::MemoryContextSwitchTo(old);
-        clear(dst);
-        let lazy = dst.cast::<LazySlot>();
-        (*lazy).base.tuple = copy;
-        (*lazy).base.off = 0;
-        (*dst).tts_flags &= !(pg_sys::TTS_FLAG_EMPTY as u16);
-        (*dst).tts_flags |= pg_sys::TTS_FLAG_SHOULDFREE as u16;
-        (*dst).tts_nvalid = 0;
-        (*dst).tts_tid = (*copy).t_self;
-        (*dst).tts_tableOid = (*copy).t_tableOid;
-    }
+    callback!({
+        // SAFETY: `dst` is a slot of ours, `src` any slot; the copy lives in dst's context and is
+        // marked as its own before anything can raise.
+        unsafe {
+            let old = pg_sys::MemoryContextSwitchTo((*dst).tts_mcxt);
+            let copy = match (*(*src).tts_ops).copy_heap_tuple {
+                Some(f) => call_c(|| f(src)),
+                None => std::ptr::null_mut(),
+            };
+            pg_sys::MemoryContextSwitchTo(old);
+            clear(dst);
+            let lazy = dst.cast::<LazySlot>();
+            (*lazy).base.tuple = copy;
+            (*lazy).base.off = 0;
+            (*dst).tts_flags &= !(pg_sys::TTS_FLAG_EMPTY as u16);
+            (*dst).tts_flags |= pg_sys::TTS_FLAG_SHOULDFREE as u16;
+            (*dst).tts_nvalid = 0;
+            (*dst).tts_tid = (*copy).t_self;
+            (*dst).tts_tableOid = (*copy).t_tableOid;
+        }
+    })
 }
 
 unsafe extern "C-unwind" fn get_heap_tuple(slot: *mut pg_sys::TupleTableSlot) -> pg_sys::HeapTuple {

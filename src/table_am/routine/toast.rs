@@ -7,12 +7,13 @@
 
 use std::ffi::c_int;
 
-use pgrx::{pg_guard, pg_sys};
+use pgrx::pg_sys;
 use sealed_crypto::{CHUNK_PLAIN, ChunkId, OVERHEAD};
 
 use super::slot::GROWTH;
 use super::{is_toast, owner};
 use crate::error::Error;
+use crate::pg::call::{self, callback};
 use crate::pg::ffi::{self, ToastAttrInfo, ToastTupleContext};
 use crate::pg::relation;
 use crate::pg::tuple::{self, HEADER, HEAPTUPLESIZE, bitmap_len, maxalign, varlena};
@@ -276,7 +277,7 @@ struct ToastTable {
 impl ToastTable {
     unsafe fn open(oid: pg_sys::Oid, lock: pg_sys::LOCKMODE) -> Self {
         // SAFETY: guarded calls; the lock is kept to the end of the transaction.
-        unsafe { Self::of(pg_sys::table_open(oid, lock), lock) }
+        unsafe { Self::of(ffi::table_open(oid, lock), lock) }
     }
 
     unsafe fn of(rel: pg_sys::Relation, lock: pg_sys::LOCKMODE) -> Self {
@@ -334,7 +335,7 @@ impl ToastTable {
 
     unsafe fn new_value_id(&self) -> pg_sys::Oid {
         // SAFETY: guarded call on the open table.
-        unsafe { pg_sys::GetNewOidWithIndex(self.rel, (*self.valid_index()).rd_id, 1) }
+        unsafe { ffi::GetNewOidWithIndex(self.rel, (*self.valid_index()).rd_id, 1) }
     }
 
     /// Stores one sealed chunk.
@@ -360,7 +361,7 @@ impl ToastTable {
                 values.as_mut_ptr(),
                 isnull.as_mut_ptr(),
             );
-            pg_sys::heap_insert(self.rel, t, cid, options, std::ptr::null_mut());
+            ffi::heap_insert(self.rel, t, cid, options, std::ptr::null_mut());
             for i in 0..self.count as usize {
                 let index = *self.indexes.add(i);
                 let shape = &*(*index).rd_index;
@@ -372,7 +373,7 @@ impl ToastTable {
                 } else {
                     pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO
                 };
-                pg_sys::index_insert(
+                ffi::index_insert(
                     index,
                     values.as_mut_ptr(),
                     isnull.as_mut_ptr(),
@@ -450,7 +451,7 @@ unsafe fn save(
         let mut chunk = [0u32; (varlena::VARHDRSZ + OVERHEAD + CHUNK_PLAIN).div_ceil(4)];
         let chunk = chunk.as_mut_ptr().cast::<u8>();
         for (seq, part) in (0u32..).zip(data.chunks(CHUNK_PLAIN)) {
-            pgrx::check_for_interrupts!();
+            call::check_for_interrupts();
             let len = OVERHEAD + part.len();
             let sealed = std::slice::from_raw_parts_mut(chunk.add(varlena::VARHDRSZ), len);
             sealed[OVERHEAD..].copy_from_slice(part);
@@ -569,7 +570,6 @@ unsafe fn delete_difference(
 }
 
 /// `relation_fetch_toast_slice`: called on the TOAST table when core detoasts a pointer.
-#[pg_guard]
 pub unsafe extern "C-unwind" fn relation_fetch_toast_slice(
     toastrel: pg_sys::Relation,
     valueid: pg_sys::Oid,
@@ -578,17 +578,19 @@ pub unsafe extern "C-unwind" fn relation_fetch_toast_slice(
     length: i32,
     result: *mut pg_sys::varlena,
 ) {
-    // SAFETY: core allocated `result` for a header and `length` bytes (detoast.c), with
-    // 0 <= offset <= offset + length <= attrsize.
-    unsafe {
-        let into = std::slice::from_raw_parts_mut(
-            result.cast::<u8>().add(varlena::VARHDRSZ),
-            length as usize,
-        );
-        if let Err(e) = fetch_slice(toastrel, valueid, attrsize as u32, offset as usize, into) {
-            e.report();
+    callback!({
+        // SAFETY: core allocated `result` for a header and `length` bytes (detoast.c), with
+        // 0 <= offset <= offset + length <= attrsize.
+        unsafe {
+            let into = std::slice::from_raw_parts_mut(
+                result.cast::<u8>().add(varlena::VARHDRSZ),
+                length as usize,
+            );
+            if let Err(e) = fetch_slice(toastrel, valueid, attrsize as u32, offset as usize, into) {
+                e.report();
+            }
         }
-    }
+    })
 }
 
 /// Reads `into.len()` bytes from `offset` of a value of `total` stored bytes, opening every chunk it
@@ -660,7 +662,7 @@ unsafe fn copy_chunks(
         let mut seq = first;
         loop {
             let t =
-                pg_sys::systable_getnext_ordered(scan, pg_sys::ScanDirection::ForwardScanDirection);
+                ffi::systable_getnext_ordered(scan, pg_sys::ScanDirection::ForwardScanDirection);
             if t.is_null() {
                 break;
             }

@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 
 use super::{owner, slot, toast};
 use crate::error::Error;
+use crate::pg::call;
 use crate::pg::tuple::{self, varlena};
 
 /// One thing that is wrong with a table.
@@ -24,7 +25,7 @@ fn verify(
     (name!(ctid, pg_sys::ItemPointerData), name!(attnum, Option<i16>), name!(message, String)),
 > {
     // SAFETY: runs in a transaction, called by the function manager.
-    let findings = unsafe { check_table(relation) };
+    let findings = call::for_pgrx(|| unsafe { check_table(relation) });
     TableIterator::new(findings.into_iter().map(|f| (f.ctid, f.attnum, f.message)))
 }
 
@@ -56,7 +57,7 @@ unsafe fn check_table(relation: pg_sys::Oid) -> Vec<Finding> {
         let mut buffer: Vec<u64> = Vec::new();
         let forward = pg_sys::ScanDirection::ForwardScanDirection;
         while pg_sys::heap_getnextslot(scan, forward, raw_slot) {
-            pgrx::check_for_interrupts!();
+            call::check_for_interrupts();
             let raw = (*raw_slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tuple;
             check_row(rel, toastrel, raw, &mut buffer, &mut findings);
         }

@@ -1,0 +1,104 @@
+//! Errors of PostgreSQL through Rust frames, unchanged.
+//!
+//! pgrx's own guard copies the message, detail and hint of an ERROR that passes through Rust and
+//! raises a new one from them: CONTEXT, constraint and column names, cursor positions and the like
+//! are lost, and with RUST_BACKTRACE set a backtrace lands in the DETAIL. A table access method sits
+//! under every statement, so here the ERROR itself is kept: `call_c` stops its longjmp, Rust frames
+//! unwind and drop what they own, and `from_c` sends the same ERROR on, as PG_RE_THROW does.
+
+use std::mem::MaybeUninit;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use cee_scape::call_with_sigsetjmp;
+use pgrx::pg_sys;
+
+/// What unwinds while an ERROR of PostgreSQL waits in its error stack.
+struct Raised;
+
+unsafe extern "C-unwind" {
+    fn pg_re_throw() -> !;
+}
+
+/// Calls a C function of the server's; an ERROR in it unwinds from here.
+///
+/// # Safety
+/// `f` owns nothing that is to be dropped and does not panic. The unwinding ends in `from_c` or `for_pgrx`, and
+/// no `Drop` on the way calls a function that can raise.
+#[inline]
+pub unsafe fn call_c<R>(f: impl FnOnce() -> R) -> R {
+    // SAFETY: a backend is one thread, so the two globals are ours; they are put back on both ways
+    // out, before anything else runs. The jump buffer lives in this frame, which is still there when
+    // PostgreSQL jumps. After the jump `result` was not written and is not read.
+    unsafe {
+        let handler = pg_sys::PG_exception_stack;
+        let context = pg_sys::error_context_stack;
+        let memory = pg_sys::CurrentMemoryContext;
+        let mut result = MaybeUninit::uninit();
+        let jumped = call_with_sigsetjmp(false, |buffer| {
+            pg_sys::PG_exception_stack = std::ptr::from_ref(buffer).cast_mut().cast();
+            result.write(f());
+            0
+        });
+        pg_sys::PG_exception_stack = handler;
+        pg_sys::error_context_stack = context;
+        if jumped == 0 {
+            return result.assume_init();
+        }
+        pg_sys::CurrentMemoryContext = memory;
+        // Not a panic: the panic hook has nothing to say about it.
+        resume_unwind(Box::new(Raised))
+    }
+}
+
+/// The body of a function that C calls: an ERROR stopped by `call_c` goes on to PostgreSQL's next
+/// handler, a panic of Rust becomes an ERROR.
+///
+/// # Safety
+/// Called from C, as the whole body of an `extern "C-unwind"` function.
+#[inline]
+pub unsafe fn from_c<R>(body: impl FnOnce() -> R) -> R {
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(value) => value,
+        // SAFETY: `Raised` means that an ERROR is in PostgreSQL's error stack, its handler is back in
+        // place, and every Rust frame since `call_c` is gone.
+        Err(payload) if payload.is::<Raised>() => {
+            drop(payload);
+            unsafe { pg_re_throw() }
+        }
+        // SAFETY: pgrx turns its own panics and everybody else's into an ERROR.
+        Err(payload) => unsafe { pg_sys::panic::pgrx_extern_c_guard(|| resume_unwind(payload)) },
+    }
+}
+
+/// `from_c` around its argument: the whole body of a function that C calls.
+macro_rules! callback {
+    ($body:expr) => {{
+        let body = || $body;
+        // SAFETY: the rule of this macro.
+        unsafe { $crate::pg::call::from_c(body) }
+    }};
+}
+pub(crate) use callback;
+
+/// For a function that pgrx wraps: an ERROR stopped by `call_c` goes on as pgrx's own kind of panic.
+pub fn for_pgrx<R>(body: impl FnOnce() -> R) -> R {
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(value) => value,
+        Err(payload) if payload.is::<Raised>() => {
+            drop(payload);
+            // SAFETY: an ERROR is in PostgreSQL's error stack; pgrx's guard catches its jump.
+            unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| pg_re_throw()) }
+        }
+        Err(payload) => resume_unwind(payload),
+    }
+}
+
+/// CHECK_FOR_INTERRUPTS of `miscadmin.h`.
+#[inline]
+pub fn check_for_interrupts() {
+    // SAFETY: a flag that signal handlers set; reading it late only delays the answer.
+    if unsafe { (&raw const pg_sys::InterruptPending).read_volatile() } != 0 {
+        // SAFETY: raises if there is something to raise.
+        unsafe { super::ffi::ProcessInterrupts() };
+    }
+}
