@@ -1,4 +1,8 @@
 //! Secrets of a fixed size: boxed, wiped when dropped, printed as nothing.
+//!
+//! What this cannot reach: where a library returns a key or an expanded schedule by value, the compiler
+//! may leave a copy of it on the stack. Those places are few (deriving a subkey, a master key, opening
+//! a record), and the next deep call overwrites them.
 
 use core::fmt;
 
