@@ -80,6 +80,25 @@ fn the_cache_may_be_cleared_or_overflow_at_any_time() {
 }
 
 #[test]
+fn many_salts_of_one_key_do_not_mix_in_the_cache() {
+    let (key, mut cache) = (key(3, 1), SubkeyCache::new());
+    let mut payloads: Vec<Vec<u8>> = Vec::new();
+    for salt in 0..600_u64 {
+        let nonce = Nonce { salt: salt.to_be_bytes(), rnd: [0; 6], counter: 0 };
+        let mut payload = [&[0; OVERHEAD], &salt.to_be_bytes()[..]].concat();
+        seal_row(&key, &mut cache, nonce, &mut payload).expect("seal");
+        payloads.push(payload);
+    }
+    for _ in 0..2 {
+        for (salt, payload) in (0..600_u64).zip(&payloads) {
+            let mut out = [0; 8];
+            assert_eq!(open_row(&key, &mut cache, payload, &mut out), Ok(()));
+            assert_eq!(out, salt.to_be_bytes());
+        }
+    }
+}
+
+#[test]
 fn sealing_needs_room() {
     let (key, mut cache) = (key(1, 1), SubkeyCache::new());
     for len in [0, 1, HEADER_LEN, OVERHEAD - 1] {
