@@ -115,3 +115,38 @@ fn other_public_keys_are_refused() {
     high[..2].fill(0xff);
     assert_eq!(check_public_key(Suite::XWingAes256, &high), Err(Error::BadPublicKey));
 }
+
+/// Authentic, but with the check value of another key: a writer with the seed and a bug.
+#[test]
+fn a_wrong_check_value_is_refused_even_if_authentic() {
+    let master = master(Suite::XWingAes256);
+    let Pair::XWing(pair) = &master.pair else { unreachable!() };
+    let header = DataKeyHeader::data_key(&master, Id([2; 16]), 3, Id([4; 16]), 5);
+    let record = |check_value: [u8; 16]| {
+        let mut record = header.encode(Mode::Psk, &check_value).to_vec();
+        let (enc, ciphertext) = hpke::single_shot_seal_with_rng::<AesGcm256, HkdfSha256, XWing>(
+            &OpModeS::Psk(master.psk().expect("psk")),
+            &pair.1,
+            &info(&header),
+            &[6; 32],
+            &record,
+            &mut KernelRng,
+        )
+        .expect("seal");
+        put_prefixed(&mut record, &enc.to_bytes());
+        put_prefixed(&mut record, &ciphertext);
+        unwrap_key(&master, &record).map(|(_, key)| key.to_vec())
+    };
+    assert_eq!(record(key_check_value(&[6; 32])), Ok(vec![6; 32]));
+    assert_eq!(record(key_check_value(&[7; 32])), Err(Error::Damaged));
+}
+
+#[test]
+fn application_keys_have_no_check_value() {
+    let master = master(Suite::XWingAes256);
+    let header = DataKeyHeader::app_key(&master, Id([2; 16]), 5);
+    let mut record = wrap_key(&mut KernelRng, &master, &header, &[6; 32]).expect("wrap");
+    assert_eq!(KeyRecord::parse(&record).map(|r| r.check_value), Ok([0; 16]));
+    record[73] = 1;
+    assert_eq!(parse_key_header(&record), Err(Error::Damaged));
+}
