@@ -41,7 +41,7 @@ refused($node, 'postgres', q{CREATE TABLE n (a int) USING sealed_heap; INSERT IN
 refused($node, 'postgres', 'SELECT sealed.rotate_master_key()', '58P01|58030', 'root key file', 'key file gone: rotation');
 ok(!-e "$keys/root", 'nobody made a new key file in its place');
 answers($node, 'postgres', 'SELECT count(*) FROM plain', '1', 'key file gone: heap tables answer');
-answers($node, 'postgres', 'SELECT count(*) FROM t', '21', 'key file gone: count(*) opens nothing') or diag('a row count needs no key');
+refused($node, 'postgres', 'SELECT count(*) FROM t', '58P01', 'root key file', 'key file gone: counting rows');
 for my $keyless ('VACUUM t', 'VACUUM (FREEZE) u', 'CHECKPOINT', 'ANALYZE plain', 'CREATE TABLE dropme (a int) USING sealed_heap', 'DROP TABLE dropme', 'ALTER TABLE u RENAME TO u2', 'ALTER TABLE u2 RENAME TO u') {
 	my ($rc, undef, $err) = $node->psql('postgres', $keyless);
 	is($rc, 0, "key file gone: $keyless") or diag($err);
@@ -73,7 +73,7 @@ for my $case (
 	[ 'wrapped seed empty', q{CREATE TABLE keep AS SELECT * FROM sealed.master_key; UPDATE sealed.master_key SET wrapped_seed = ''}, 'XX001|22000', '.', q{DELETE FROM sealed.master_key; INSERT INTO sealed.master_key SELECT * FROM keep; DROP TABLE keep} ],
 	[ 'public key replaced', q{CREATE TABLE keep AS SELECT * FROM sealed.master_key; UPDATE sealed.master_key SET public_key = set_byte(public_key, 5, get_byte(public_key, 5) # 1)}, 'none|XX001', '.', q{DELETE FROM sealed.master_key; INSERT INTO sealed.master_key SELECT * FROM keep; DROP TABLE keep} ],
 	[ 'check value flipped', q{CREATE TABLE keep AS SELECT * FROM sealed.master_key; UPDATE sealed.master_key SET check_value = set_byte(check_value, 3, get_byte(check_value, 3) # 1)}, 'XX001', 'master key', q{DELETE FROM sealed.master_key; INSERT INTO sealed.master_key SELECT * FROM keep; DROP TABLE keep} ],
-	[ 'master key row gone', q{CREATE TABLE keep AS SELECT * FROM sealed.master_key; DELETE FROM sealed.master_key}, 'XX001|55000', 'master key', q{INSERT INTO sealed.master_key SELECT * FROM keep; DROP TABLE keep} ],
+	[ 'master key row gone', q{CREATE TABLE keep AS SELECT * FROM sealed.master_key; DELETE FROM sealed.master_key}, 'XX001|55000', 'master key|data key', q{INSERT INTO sealed.master_key SELECT * FROM keep; DROP TABLE keep} ],
 	[ 'data_key_wrap row gone', q{CREATE TABLE keep AS SELECT * FROM sealed.data_key_wrap; DELETE FROM sealed.data_key_wrap}, 'XX001', 'data key .* (missing|damaged)', q{INSERT INTO sealed.data_key_wrap SELECT * FROM keep; DROP TABLE keep} ],
 	[ 'data_key_wrap flipped', q{CREATE TABLE keep AS SELECT * FROM sealed.data_key_wrap; UPDATE sealed.data_key_wrap SET record = set_byte(record, length(record) - 3, get_byte(record, length(record) - 3) # 1)}, 'XX001', 'data key .* damaged', q{DELETE FROM sealed.data_key_wrap; INSERT INTO sealed.data_key_wrap SELECT * FROM keep; DROP TABLE keep} ],
 	[ 'data_key_wrap cut', q{CREATE TABLE keep AS SELECT * FROM sealed.data_key_wrap; UPDATE sealed.data_key_wrap SET record = substr(record, 1, 40)}, 'XX001', 'data key .* damaged', q{DELETE FROM sealed.data_key_wrap; INSERT INTO sealed.data_key_wrap SELECT * FROM keep; DROP TABLE keep} ],

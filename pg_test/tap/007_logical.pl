@@ -26,7 +26,7 @@ my $sealed = $publisher->safe_psql('postgres', q{SELECT count(*) FROM pg_class W
 note($sealed ? 'a sealed table can be made beside a FOR ALL TABLES publication' : 'no sealed table beside a FOR ALL TABLES publication');
 $publisher->safe_psql('postgres', q{DROP PUBLICATION everything; CREATE TABLE s (id int, v text) USING sealed_heap; CREATE PUBLICATION everything FOR TABLE p}) unless $sealed;
 $subscriber->safe_psql('postgres', 'CREATE TABLE p (id int PRIMARY KEY, v text); CREATE TABLE s (id int, v text)');
-my $conn = $publisher->connstr('postgres');
+my $conn = $publisher->connstr . ' dbname=postgres';
 $subscriber->safe_psql('postgres', qq{CREATE SUBSCRIPTION sub CONNECTION '$conn application_name=sub' PUBLICATION everything});
 $publisher->safe_psql('postgres', q{SELECT pg_create_logical_replication_slot('decode', 'test_decoding')});
 $publisher->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_replication WHERE application_name = 'sub'});
@@ -71,7 +71,7 @@ $source->init(allows_streaming => 'logical');
 $source->start;
 $source->safe_psql('postgres', q{CREATE TABLE r (pad text, id int PRIMARY KEY, v text); INSERT INTO r SELECT 'p', g, repeat('v' || g, g * 20) FROM generate_series(1, 200) g; CREATE PUBLICATION pub FOR TABLE r});
 $publisher->safe_psql('postgres', q{SET sealed.plaintext_index = allow; CREATE TABLE r (pad text, id int PRIMARY KEY, v text) USING sealed_heap});
-my $sconn = $source->connstr('postgres');
+my $sconn = $source->connstr . ' dbname=postgres';
 $publisher->safe_psql('postgres', qq{CREATE SUBSCRIPTION r CONNECTION '$sconn' PUBLICATION pub});
 ok($publisher->poll_query_until('postgres', 'SELECT count(*) = 200 FROM r'), 'initial copy into a sealed table');
 $source->safe_psql('postgres', q{UPDATE r SET v = v || '!' WHERE id % 2 = 0; UPDATE r SET id = id + 1000 WHERE id % 10 = 0; DELETE FROM r WHERE id % 7 = 0; INSERT INTO r VALUES ('n', 5000, 'new')});
