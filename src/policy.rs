@@ -55,7 +55,10 @@ pub fn check_not_published(table: Relation) -> Result<(), Error> {
     if UNPUBLISHED.with_borrow(|known| known.contains(&table)) {
         return Ok(());
     }
-    if let Some(class) = class::class(table) {
+    // A transient table is published, or not, as the one it is to become.
+    let class = class::class(table);
+    let class = class.and_then(|c| c.rewrites.map_or(Some(c), class::class));
+    if let Some(class) = class {
         check_class_not_published(&class)?;
     }
     UNPUBLISHED.with_borrow_mut(|known| known.insert(table));

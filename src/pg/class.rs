@@ -22,6 +22,8 @@ pub struct Class {
     pub access_method: Oid,
     /// One of `pg_class.relkind`.
     pub kind: u8,
+    /// The relation whose new storage this one is to become, if it is such a transient table.
+    pub rewrites: Option<Oid>,
     /// Neither temporary nor unlogged.
     pub permanent: bool,
 }
@@ -53,7 +55,7 @@ pub fn class(relation: Oid) -> Option<Class> {
     scan_class(Some(pg_sys::ClassOidIndexId), own, &[key]).pop()
 }
 
-/// All permanent ordinary tables with an access method, in one schema or in all.
+/// All permanent ordinary tables with an access method, in one schema or in all, by name.
 pub fn tables_with_method(method: Oid, schema: Option<Oid>) -> Vec<Class> {
     let mut keys =
         vec![(pg_sys::Anum_pg_class_relam, pg_sys::F_OIDEQ, pg_sys::Datum::from(method))];
@@ -62,7 +64,8 @@ pub fn tables_with_method(method: Oid, schema: Option<Oid>) -> Vec<Class> {
         keys.push((pg_sys::Anum_pg_class_relnamespace, pg_sys::F_OIDEQ, schema));
     }
     let mut found = scan_class(None, std::ptr::null_mut(), &keys);
-    found.retain(|c| c.permanent && c.kind == pg_sys::RELKIND_RELATION);
+    found.retain(|c| c.permanent && c.is_table());
+    found.sort_by(|a, b| a.name.cmp(&b.name));
     found
 }
 
@@ -114,6 +117,7 @@ fn scan_class(
             owner: form.relowner,
             access_method: form.relam,
             kind: form.relkind as u8,
+            rewrites: valid(form.relrewrite),
             permanent: form.relpersistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT,
         });
     }

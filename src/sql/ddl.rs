@@ -101,8 +101,10 @@ fn attach(parent: Oid, partition: Oid) -> Result<(), Error> {
 fn publish(publication: &str, object: &Published) -> Result<(), Error> {
     let Some(method) = policy::sealed_method() else { return Ok(()) };
     let refused = match object {
-        Published::AllTables => class::tables_with_method(method, None).pop(),
-        Published::Schema(schema) => class::tables_with_method(method, Some(*schema)).pop(),
+        Published::AllTables => class::tables_with_method(method, None).into_iter().next(),
+        Published::Schema(schema) => {
+            class::tables_with_method(method, Some(*schema)).into_iter().next()
+        }
         Published::Table { table, inherited } => {
             let tables = if *inherited { class::with_inheritors(*table) } else { vec![*table] };
             tables.into_iter().find_map(policy::sealed).filter(|class| class.is_table())
