@@ -115,7 +115,7 @@ fn data_key(row: &LayoutRow) -> Result<(Dek, i64), Error> {
 
 /// The wrap of a data key to a master key of this database, the active one if there are several.
 fn master_wrap(data_key: &Id) -> Result<(Id, Vec<u8>), Error> {
-    for view in [View::Committed, View::Own] {
+    for view in [View::Committed, View::Own, View::InProgress] {
         let mut found = None;
         for wrap in WrapRow::of_key(data_key, view)? {
             if let Some(master) = super::records::MasterRow::find(&wrap.recipient)?

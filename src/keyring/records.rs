@@ -180,7 +180,7 @@ impl DataKeyRow {
     }
 
     pub fn find(id: &Id) -> Result<Option<Self>, Error> {
-        for view in [View::Committed, View::Own] {
+        for view in [View::Committed, View::Own, View::InProgress] {
             let rows = by_id(Table::DataKey, c"data_key_pkey", id, view)?;
             if let Some(found) = first(rows, Self::parse)? {
                 return Ok(Some(found));
@@ -290,11 +290,19 @@ impl LayoutRow {
         })
     }
 
-    /// Rows of this table are never changed, so those of the current command may be seen too.
+    /// Rows of this table are never changed, so those of the current command may be seen too, and
+    /// those of transactions whose rows we were made to look at before they ended.
     pub fn find(id: LayoutId) -> Result<Option<Self>, Error> {
         let key = [(1, Value::Int4(number(id)))];
         let index = Some(c"layout_pkey");
-        first(catalog::scan(Table::Layout, index, &key, View::Own)?, Self::parse)
+        if let Some(row) =
+            first(catalog::scan(Table::Layout, index, &key, View::Own)?, Self::parse)?
+        {
+            return Ok(Some(row));
+        }
+        let rows = catalog::scan(Table::Layout, index, &key, View::InProgress)?;
+        let row = first(rows, Self::parse)?;
+        Ok(row.map(|row| Self { uncommitted: true, ..row }))
     }
 
     pub fn of_relation(relation: Oid, view: View) -> Result<Vec<Self>, Error> {

@@ -81,6 +81,9 @@ pub enum View {
     /// That, and what the current command wrote. Only for tables whose rows are never changed: a
     /// row replaced while the scan runs could be missed.
     Own,
+    /// That, and what transactions still in progress wrote. PostgreSQL itself reads rows of such
+    /// transactions (ON CONFLICT, exclusion constraints), and their keys may be as young.
+    InProgress,
 }
 
 /// A row that was read.
@@ -259,9 +262,15 @@ pub fn scan(
             scan_keys.push(scan_key(*attribute, value).ok_or_else(|| open.misshapen())?);
         }
         let index_oid = index.and_then(relation_in_schema);
+        let mut dirty = pg_sys::SnapshotData {
+            snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
+            ..Default::default()
+        };
         let snapshot = match view {
             View::Committed => std::ptr::null_mut(),
             View::Own => &raw mut pg_sys::SnapshotSelfData,
+            // It is written to: who is in progress is noted in it.
+            View::InProgress => &raw mut dirty,
         };
         let count = i32::try_from(scan_keys.len()).map_err(|_| open.misshapen())?;
         // SAFETY: the keys name columns with the operators of their types and outlive the scan; a
