@@ -59,10 +59,10 @@ pub unsafe fn call_c<R>(f: impl FnOnce() -> R) -> R {
 pub unsafe fn from_c<R>(body: impl FnOnce() -> R) -> R {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(value) => value,
-        // SAFETY: `Raised` means that an ERROR is in PostgreSQL's error stack, its handler is back in
-        // place, and every Rust frame since `call_c` is gone.
         Err(payload) if payload.is::<Raised>() => {
             drop(payload);
+            // SAFETY: `Raised` means that an ERROR is in PostgreSQL's error stack, its handler is
+            // back in place, and every Rust frame since `call_c` is gone.
             unsafe { pg_re_throw() }
         }
         // SAFETY: pgrx turns its own panics and everybody else's into an ERROR.

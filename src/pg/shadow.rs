@@ -106,7 +106,7 @@ pub fn for_update(rel: pg_sys::Relation, changed: Changed) -> pg_sys::Relation {
         let whole = bit(0);
         let set =
             |yes: bool| if yes { pg_sys::bms_make_singleton(whole) } else { std::ptr::null_mut() };
-        #[cfg(any(feature = "pg15"))]
+        #[cfg(feature = "pg15")]
         {
             let tableoid = bit(pg_sys::TableOidAttributeNumber);
             let mut hot = pg_sys::bms_make_singleton(tableoid);

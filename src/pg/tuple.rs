@@ -83,6 +83,24 @@ pub unsafe fn attribute(
     }
 }
 
+/// The tuple at `offset` of a page and its length, if the line pointer leads to one (`PageGetItemId`,
+/// `PageGetItem` of `storage/bufpage.h`, which pgrx has not for every version).
+pub unsafe fn item(
+    page: pg_sys::Page,
+    offset: pg_sys::OffsetNumber,
+) -> Option<(pg_sys::HeapTupleHeader, u32)> {
+    /// `SizeOfPageHeaderData`.
+    const PAGE_HEADER: usize = 24;
+    // SAFETY: the caller holds the page locked, and a TID of its table names a line pointer it has.
+    unsafe {
+        let page = page.cast::<u8>();
+        let lines = page.add(PAGE_HEADER).cast::<pg_sys::ItemIdData>();
+        let line = &*lines.add(usize::from(offset) - 1);
+        (line.lp_flags() == pg_sys::LP_NORMAL)
+            .then(|| (page.add(line.lp_off() as usize).cast(), line.lp_len()))
+    }
+}
+
 /// The block of a TID.
 pub fn block(tid: &pg_sys::ItemPointerData) -> u32 {
     u32::from(tid.ip_blkid.bi_hi) << 16 | u32::from(tid.ip_blkid.bi_lo)

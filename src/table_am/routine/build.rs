@@ -174,10 +174,7 @@ pub unsafe extern "C-unwind" fn index_build_range_scan(
                     )
                 });
             }
-            // A parallel worker builds what its leader was allowed to.
-            if scan.is_null()
-                && let Err(e) = crate::policy::check_index_policy(rel, index)
-            {
+            if let Err(e) = crate::policy::check_index_policy(rel, index) {
                 e.report();
             }
             let mut copy = *info;

@@ -8,6 +8,7 @@ use pgrx::pg_sys;
 use super::slot;
 use crate::pg::call::{call_c, callback};
 use crate::pg::shadow::heap;
+use crate::pg::tuple;
 
 /// Calls heap's callback `$f` with the slot inside `$slot` and takes the row over; a TOAST table's
 /// slot is heap's own and goes straight through.
@@ -247,19 +248,18 @@ pub unsafe extern "C-unwind" fn tuple_satisfies_snapshot(
                 return call_c(|| of_heap!(tuple_satisfies_snapshot)(rel, slot, snapshot));
             }
             let tid = (*slot).tts_tid;
-            let buffer = pg_sys::ReadBuffer(rel, crate::pg::tuple::block(&tid));
+            let buffer = pg_sys::ReadBuffer(rel, tuple::block(&tid));
             pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
-            let page = pg_sys::BufferGetPage(buffer);
-            let item = pg_sys::PageGetItemId(page, tid.ip_posid);
-            let visible = (*item).lp_flags() == pg_sys::LP_NORMAL && {
+            let item = tuple::item(pg_sys::BufferGetPage(buffer), tid.ip_posid);
+            let visible = item.is_some_and(|(data, len)| {
                 let mut t = pg_sys::HeapTupleData {
-                    t_len: (*item).lp_len(),
+                    t_len: len,
                     t_self: tid,
                     t_tableOid: (*rel).rd_id,
-                    t_data: pg_sys::PageGetItem(page, item).cast(),
+                    t_data: data,
                 };
                 pg_sys::HeapTupleSatisfiesVisibility(&mut t, snapshot, buffer)
-            };
+            });
             pg_sys::UnlockReleaseBuffer(buffer);
             visible
         }

@@ -1,6 +1,7 @@
 //! The lazy slot: holds heapam's raw slot inside and opens the row on first attribute access.
 //!
-//! `count(*)` and everything else that asks for no attribute opens nothing. The opened row lives in
+//! A scan that asks for no attribute opens nothing (`count(*)` opens the first row only, which the
+//! executor copies). The opened row lives in
 //! a buffer that the slot reuses, laid out as an ordinary heap tuple, so core's own deform and
 //! copy routines (those of `TTSOpsHeapTuple`) work on it.
 //!
@@ -161,8 +162,10 @@ unsafe fn drop_owned(lazy: *mut LazySlot) {
 /// heap's slot operations, which do the work once the row is open.
 #[inline]
 fn heap_ops() -> &'static pg_sys::TupleTableSlotOps {
-    // SAFETY: a constant of the server.
-    unsafe { &*(&raw const pg_sys::TTSOpsHeapTuple) }
+    // A constant of the server.
+    let ops = &raw const pg_sys::TTSOpsHeapTuple;
+    // SAFETY: as said.
+    unsafe { &*ops }
 }
 
 #[inline]

@@ -16,7 +16,8 @@ struct Finding {
 }
 
 /// Opens every visible row of `relation` and every TOAST chunk of it; a row of the result for each
-/// that does not open. Privilege: SELECT on the table.
+/// that does not open. Privilege: owner of the table, or a role of
+/// the extension (`policy::check_verify`).
 #[pg_extern(sql = false)]
 fn verify(
     relation: pg_sys::Oid,
