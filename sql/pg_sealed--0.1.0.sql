@@ -17,7 +17,8 @@ END
 $$;
 
 -- Tables. Written by the library only, below SQL: no triggers, foreign keys or partial indexes,
--- which such writes would pass by. Nothing is marked for pg_dump: a dump must carry no key.
+-- which such writes would pass by. Nothing is marked for pg_dump: a dump must carry no key. USING heap,
+-- whatever default_table_access_method says: the keys of a sealed table cannot be inside one.
 
 CREATE TABLE sealed.key_provider (
     name text COLLATE "C" NOT NULL,
@@ -25,7 +26,7 @@ CREATE TABLE sealed.key_provider (
     options jsonb NOT NULL,
     created_at timestamptz NOT NULL,
     CONSTRAINT key_provider_pkey PRIMARY KEY (name)
-);
+) USING heap;
 COMMENT ON TABLE sealed.key_provider IS 'Where root secrets live.';
 
 CREATE TABLE sealed.master_key (
@@ -39,7 +40,7 @@ CREATE TABLE sealed.master_key (
     created_at timestamptz NOT NULL,
     retired_at timestamptz,
     CONSTRAINT master_key_pkey PRIMARY KEY (id)
-);
+) USING heap;
 COMMENT ON TABLE sealed.master_key IS 'Master keys: the public half, and the seed wrapped by a provider.';
 
 CREATE TABLE sealed.data_key (
@@ -51,7 +52,7 @@ CREATE TABLE sealed.data_key (
     state text COLLATE "C" NOT NULL CHECK (state IN ('active', 'retired', 'destroyed')),
     created_at timestamptz NOT NULL,
     CONSTRAINT data_key_pkey PRIMARY KEY (id)
-);
+) USING heap;
 CREATE INDEX data_key_relation_idx ON sealed.data_key (relation);
 COMMENT ON TABLE sealed.data_key IS 'Data keys of sealed tables, without their bytes.';
 
@@ -60,7 +61,7 @@ CREATE TABLE sealed.data_key_wrap (
     recipient uuid NOT NULL,
     record bytea NOT NULL,
     CONSTRAINT data_key_wrap_pkey PRIMARY KEY (data_key, recipient)
-);
+) USING heap;
 COMMENT ON TABLE sealed.data_key_wrap IS 'The bytes of data keys, each wrapped to a master key or a recipient.';
 
 CREATE TABLE sealed.recipient (
@@ -72,7 +73,7 @@ CREATE TABLE sealed.recipient (
     created_at timestamptz NOT NULL,
     CONSTRAINT recipient_pkey PRIMARY KEY (id),
     CONSTRAINT recipient_name_key UNIQUE (name)
-);
+) USING heap;
 COMMENT ON TABLE sealed.recipient IS 'Escrow public keys: who has the private half can open every data key without a provider.';
 
 CREATE TABLE sealed.layout (
@@ -83,7 +84,7 @@ CREATE TABLE sealed.layout (
     table_id uuid NOT NULL,
     created_at timestamptz NOT NULL,
     CONSTRAINT layout_pkey PRIMARY KEY (id)
-);
+) USING heap;
 CREATE INDEX layout_relation_idx ON sealed.layout (relation);
 COMMENT ON TABLE sealed.layout IS 'How rows of tables are sealed. Every sealed row carries the id of its layout.';
 

@@ -170,6 +170,13 @@ fn resolve(table: Table) -> Option<Oid> {
     Some(oid)
 }
 
+/// Whether a schema is the one of the keys.
+pub fn is_ours(schema: Oid) -> bool {
+    // SAFETY: a system cache look-up; a missing schema is an invalid OID.
+    let ours = unsafe { pg_sys::get_namespace_oid(c"sealed".as_ptr(), true) };
+    ours != Oid::INVALID && ours == schema
+}
+
 fn relation_in_schema(name: &CStr) -> Option<Oid> {
     // SAFETY: system cache look-ups by name; what is missing is an invalid OID.
     let schema = unsafe { pg_sys::get_namespace_oid(c"sealed".as_ptr(), true) };

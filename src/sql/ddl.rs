@@ -24,6 +24,7 @@ pub fn before(command: &Command) -> Result<(), Error> {
             }
         }
         Command::SetSchema { table, schema } => match policy::sealed(*table) {
+            Some(_) if catalog::is_ours(*schema) => Err(keys_in_keys()),
             Some(class) if class.permanent && class.is_table() => {
                 policy::refuse_published(&class, class::schema_publications(*schema))
             }
@@ -53,6 +54,7 @@ pub fn method_set(table: Oid) -> Result<(), Error> {
 /// A new table, however it was made, must not fall into a publication of all tables.
 pub fn created(relation: Oid) -> Result<(), Error> {
     match policy::sealed(relation) {
+        Some(class) if catalog::is_ours(class.schema) => Err(keys_in_keys()),
         Some(class) if class.permanent && class.is_table() => {
             policy::refuse_published(&class, class::schema_publications(class.schema))
         }
@@ -70,10 +72,18 @@ pub fn dropped(relation: Oid) -> Result<(), Error> {
     Ok(())
 }
 
+/// Reading a key would need the key: a sealed table in schema sealed could never be opened again.
+fn keys_in_keys() -> Error {
+    Error::Unsupported { what: "tables in schema \"sealed\", which holds their keys".to_owned() }
+}
+
 fn seal_table(table: Oid) -> Result<(), Error> {
     let Some(class) = class::class(table) else { return Ok(()) };
     if !class.has_rows() || policy::is_sealed(table) {
         return Ok(());
+    }
+    if catalog::is_ours(class.schema) {
+        return Err(keys_in_keys());
     }
     policy::check_class_not_published(&class)?;
     // The rewrite fills them again as a REINDEX would, which is not asked about.

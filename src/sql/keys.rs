@@ -16,7 +16,12 @@ fn add_key_provider(name: Option<&str>, kind: Option<&str>, options: Option<Json
     let add = || {
         require_role("add a key provider", &[KEY_ADMIN])?;
         let (name, kind) = (given("name", name)?, given("kind", kind)?);
-        keyring::add_provider(name, kind, given("options", options)?.0)
+        let options = given("options", options)?.0;
+        // It runs as the server's user, so it takes what COPY ... PROGRAM takes.
+        if options.get("command").is_some() {
+            require_role("add a key provider with a command", &[c"pg_execute_server_program"])?;
+        }
+        keyring::add_provider(name, kind, options)
     };
     or_report(add());
 }

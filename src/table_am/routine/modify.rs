@@ -158,6 +158,35 @@ unsafe fn copy_back(
 /// The row version at `tid`, opened, or None if the item is gone. Whatever its visibility: the
 /// caller's snapshot keeps it from being pruned, heapam re-checks the rest.
 unsafe fn fetch(rel: pg_sys::Relation, tid: pg_sys::ItemPointer) -> Option<pg_sys::HeapTuple> {
+    // SAFETY: passed on.
+    unsafe { fetch_raw(rel, tid, |t| Some(slot::open_copy(t, owner(rel)))) }
+}
+
+/// The row version at `tid` for its deletion: one that does not open is deleted all the same, with a
+/// warning, since that is how it is got rid of. Its chunks, which only it could name, stay.
+unsafe fn fetch_to_delete(
+    rel: pg_sys::Relation,
+    tid: pg_sys::ItemPointer,
+) -> Option<pg_sys::HeapTuple> {
+    // SAFETY: passed on.
+    unsafe {
+        fetch_raw(rel, tid, |t| match slot::try_open_copy(t, owner(rel)) {
+            Ok(row) => Some(row),
+            Err(why) if why.is_damage() => {
+                why.into_error(t).warn();
+                None
+            }
+            Err(why) => why.report(t),
+        })
+    }
+}
+
+/// Hands the sealed tuple at `tid` to `open`, with its page pinned.
+unsafe fn fetch_raw(
+    rel: pg_sys::Relation,
+    tid: pg_sys::ItemPointer,
+    open: impl FnOnce(pg_sys::HeapTuple) -> Option<pg_sys::HeapTuple>,
+) -> Option<pg_sys::HeapTuple> {
     // SAFETY: heap_fetch() with keep_buf pins the page, which holds the bytes still while they are
     // opened into the current context; an ERROR lets the resource owner drop the pin.
     unsafe {
@@ -167,9 +196,9 @@ unsafe fn fetch(rel: pg_sys::Relation, tid: pg_sys::ItemPointer) -> Option<pg_sy
         if !ffi::heap_fetch(rel, any, &mut t, &mut buffer, false) {
             return None;
         }
-        let opened = slot::open_copy(&mut t, owner(rel));
+        let opened = open(&mut t);
         pg_sys::ReleaseBuffer(buffer);
-        Some(opened)
+        opened
     }
 }
 
@@ -307,8 +336,9 @@ pub unsafe extern "C-unwind" fn tuple_delete(
         refuse_published(rel);
         // SAFETY: executor's arguments. The row is read first: its plaintext names the chunks.
         unsafe {
-            let row =
-                in_context(scratch(), || toast::may_have(rel).then(|| fetch(rel, tid)).flatten());
+            let row = in_context(scratch(), || {
+                toast::may_have(rel).then(|| fetch_to_delete(rel, tid)).flatten()
+            });
             let result =
                 ffi::heap_delete(shadow::of(rel), tid, cid, crosscheck, wait, tmfd, changing_part);
             if result == pg_sys::TM_Result::TM_Ok

@@ -17,7 +17,7 @@ use sealed_crypto::{OVERHEAD, RowBody};
 
 use crate::error::Error;
 use crate::pg::call::{call_c, callback};
-use crate::pg::tuple::{self, BODY_BITS, HEADER, NATTS_MASK, SEALED_HOFF};
+use crate::pg::tuple::{self, BODY_BITS, HEADER, HEAPTUPLESIZE, NATTS_MASK, SEALED_HOFF};
 use crate::pg::{relation, shadow};
 use crate::table_am::row::{self, NotOpened};
 
@@ -248,6 +248,11 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// Whether the row itself is what is wrong, and not that its key is out of reach.
+    pub fn is_damage(&self) -> bool {
+        !matches!(self, Trouble::Seal(NotOpened::Keyring(_)))
+    }
+
     /// The error for the row at `tuple`'s TID.
     pub unsafe fn into_error(self, tuple: pg_sys::HeapTuple) -> Error {
         // SAFETY: the caller passes the tuple that did not open, with t_self and t_tableOid set.
@@ -355,18 +360,24 @@ pub unsafe fn try_open(
 }
 
 /// Opens `sealed` into memory of the current context, as one palloc'd heap tuple.
-pub unsafe fn open_copy(sealed: pg_sys::HeapTuple, owner: pg_sys::Oid) -> pg_sys::HeapTuple {
-    use crate::pg::tuple::HEAPTUPLESIZE;
+pub unsafe fn try_open_copy(
+    sealed: pg_sys::HeapTuple,
+    owner: pg_sys::Oid,
+) -> Result<pg_sys::HeapTuple, Trouble> {
     // SAFETY: the caller holds the tuple's page pinned; memory belongs to the current context.
     unsafe {
-        let t = pg_sys::palloc(HEAPTUPLESIZE + (*sealed).t_len as usize)
-            .cast::<pg_sys::HeapTupleData>();
+        let size = HEAPTUPLESIZE + (*sealed).t_len as usize;
+        let t = pg_sys::palloc(size).cast::<pg_sys::HeapTupleData>();
         let buffer = t.cast::<u8>().add(HEAPTUPLESIZE);
-        if let Err(why) = try_open(sealed, owner, buffer, &mut *t) {
-            why.report(sealed);
-        }
-        t
+        try_open(sealed, owner, buffer, &mut *t)?;
+        Ok(t)
     }
+}
+
+/// The same; raises what stops it.
+pub unsafe fn open_copy(sealed: pg_sys::HeapTuple, owner: pg_sys::Oid) -> pg_sys::HeapTuple {
+    // SAFETY: passed on.
+    unsafe { try_open_copy(sealed, owner).unwrap_or_else(|why| why.report(sealed)) }
 }
 
 unsafe extern "C-unwind" fn init(_slot: *mut pg_sys::TupleTableSlot) {}
