@@ -286,7 +286,7 @@ pub unsafe fn delete_replaced(
     new: pg_sys::HeapTuple,
 ) {
     // SAFETY: both are opened rows of `rel`.
-    unsafe { delete_difference(rel, old, Some(new)) }
+    unsafe { delete_difference(rel, old, Some(new), false) }
 }
 
 /// Deletes the chunks written for a new version that heapam did not store.
@@ -296,14 +296,16 @@ pub unsafe fn delete_new(
     new: pg_sys::HeapTuple,
 ) {
     // SAFETY: both are opened rows of `rel`.
-    unsafe { delete_difference(rel, new, old) }
+    unsafe { delete_difference(rel, new, old, true) }
 }
 
-/// Deletes the external values of `of` that `except` does not refer to in the same column.
+/// Deletes the external values of `of` that `except` does not refer to in the same column. Chunks
+/// that this very command wrote are invisible to it, so they are killed as a speculative row's are.
 unsafe fn delete_difference(
     rel: pg_sys::Relation,
     of: pg_sys::HeapTuple,
     except: Option<pg_sys::HeapTuple>,
+    just_written: bool,
 ) {
     // SAFETY: both are opened rows of `rel`, in live memory.
     unsafe {
@@ -317,7 +319,7 @@ unsafe fn delete_difference(
         let bytes = |p: *const u8| std::slice::from_raw_parts(p, varlena::TOAST_POINTER_SIZE);
         for (i, p) in d.external(desc) {
             if !kept.iter().any(|&(j, q)| i == j && bytes(p) == bytes(q)) {
-                ffi::toast_delete_datum(rel, pg_sys::Datum::from(p.cast_mut()), false);
+                ffi::toast_delete_datum(rel, pg_sys::Datum::from(p.cast_mut()), just_written);
             }
         }
     }
