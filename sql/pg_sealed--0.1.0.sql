@@ -71,10 +71,11 @@ CREATE TABLE sealed.recipient (
     public_key bytea NOT NULL,
     legacy bool NOT NULL,
     created_at timestamptz NOT NULL,
+    mac bytea NOT NULL,
     CONSTRAINT recipient_pkey PRIMARY KEY (id),
     CONSTRAINT recipient_name_key UNIQUE (name)
 ) USING heap;
-COMMENT ON TABLE sealed.recipient IS 'Escrow public keys: who has the private half can open every data key without a provider.';
+COMMENT ON TABLE sealed.recipient IS 'Escrow public keys: who has the private half can open every data key without a provider. mac is the master key''s word for the row.';
 
 CREATE TABLE sealed.layout (
     id int4 NOT NULL CHECK (id BETWEEN 1 AND 268435455),

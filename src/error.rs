@@ -59,6 +59,11 @@ pub enum Error {
     },
     /// The key of an application's record is not a master key of this database.
     ForeignRecord,
+    /// The master key does not vouch for a recipient.
+    DamagedRecipient {
+        /// Its name.
+        name: String,
+    },
     /// The stored key record of a master key does not fit what the provider returned.
     DamagedMasterKey {
         /// Its id.
@@ -205,6 +210,7 @@ impl Error {
             Self::CatalogShape { .. }
             | Self::MasterKeyGone { .. }
             | Self::DamagedMasterKey { .. }
+            | Self::DamagedRecipient { .. }
             | Self::DamagedDataKey { .. }
             | Self::LayoutGone { .. }
             | Self::DataKeyGone { .. }
@@ -249,6 +255,10 @@ impl Error {
                 RESTORE
             }
             Self::DamagedMasterKey { .. } | Self::DamagedDataKey { .. } => RESTORE,
+            Self::DamagedRecipient { .. } => {
+                "Somebody wrote to sealed.recipient. Find out who, delete the row, and add true \
+                 recipients with sealed.add_recipient(...)."
+            }
             Self::KeyDestroyed { .. } => {
                 "The key was destroyed on purpose, so these rows cannot be opened again. The table \
                  can still be dropped or truncated."
@@ -319,6 +329,12 @@ impl fmt::Display for Error {
             Self::MasterKeyGone { id } => write!(f, "master key {id} is missing"),
             Self::ForeignRecord => {
                 f.write_str("the key record is wrapped to a master key of another database")
+            }
+            Self::DamagedRecipient { name } => {
+                write!(
+                    f,
+                    "recipient \"{name}\" was not added by this database's key administrators"
+                )
             }
             Self::DamagedMasterKey { id } => write!(f, "the record of master key {id} is damaged"),
             Self::DamagedDataKey { id } => write!(f, "the record of data key {id} is damaged"),

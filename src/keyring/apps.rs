@@ -26,6 +26,7 @@ pub fn wrap_app_key(key: &[u8], recipient: Option<&str>) -> Result<Vec<u8>, Erro
     };
     let missing = || Error::NoSuchRecipient { name: name.to_owned() };
     let recipient = RecipientRow::find(name)?.ok_or_else(missing)?;
+    master::check_recipient(&*master::active()?, &recipient)?;
     let header = DataKeyHeader {
         suite: recipient.suite,
         purpose: Purpose::AppKey,

@@ -149,6 +149,7 @@ pub fn make(owner: Oid, version: i32, table: Option<Id>) -> Result<Rc<Layout>, E
     DataKeyRow::insert(&id, owner, version, master.suite(), &table)?;
     WrapRow::insert(&id, &master.id(), record)?;
     for recipient in RecipientRow::all()? {
+        master::check_recipient(&master, &recipient)?;
         insert_escrow(&recipient, &header, dek.expose())?;
     }
     let layout_id = unused_layout_id()?;

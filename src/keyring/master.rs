@@ -148,10 +148,21 @@ pub fn add_recipient(name: &str, public_key: Vec<u8>, suite: Suite) -> Result<Id
         hint: format!("A public key of this suite has {} bytes.", suite.public_key_len()),
     })?;
     let id = Id::make(&mut KernelRng);
-    let recipient = RecipientRow { id, name: name.to_owned(), suite, public_key };
+    let mac = active()?.recipient_mac(&id, suite, &public_key).to_vec();
+    let recipient = RecipientRow::new(id, name, suite, public_key, mac);
     recipient.insert()?;
     for_each_data_key(|header, key| layouts::insert_escrow(&recipient, header, key))?;
     Ok(id)
+}
+
+/// Checks that a master key vouches for a recipient: anybody who can write the catalog can add a row.
+pub fn check_recipient(master: &MasterKey, recipient: &RecipientRow) -> Result<(), Error> {
+    let RecipientRow { id, suite, public_key, mac, .. } = recipient;
+    if master.vouches_for(id, *suite, public_key, mac) {
+        Ok(())
+    } else {
+        Err(Error::DamagedRecipient { name: recipient.name.clone() })
+    }
 }
 
 /// Opens every data key by the wrap to a master key, once.

@@ -47,6 +47,9 @@ pub struct RecipientRow {
     pub name: String,
     pub suite: Suite,
     pub public_key: Vec<u8>,
+    /// The active master key's word for it (`MasterKey::recipient_mac`).
+    pub mac: Vec<u8>,
+    row: Option<Row>,
 }
 
 /// A row of `sealed.layout`.
@@ -249,7 +252,12 @@ impl WrapRow {
 impl RecipientRow {
     fn parse(row: Row) -> Result<Self, Error> {
         let (id, name) = (Id(row.uuid(0)?), row.text(1)?);
-        Ok(Self { id, name, suite: suite(&row, 2)?, public_key: row.bytes(3)? })
+        let (suite, public_key) = (suite(&row, 2)?, row.bytes(3)?);
+        Ok(Self { id, name, suite, public_key, mac: row.bytes(6)?, row: Some(row) })
+    }
+
+    pub fn new(id: Id, name: &str, suite: Suite, public_key: Vec<u8>, mac: Vec<u8>) -> Self {
+        Self { id, name: name.to_owned(), suite, public_key, mac, row: None }
     }
 
     pub fn all() -> Result<Vec<Self>, Error> {
@@ -271,8 +279,19 @@ impl RecipientRow {
             Value::Bytes(self.public_key.clone()),
             Value::Bool(false),
             now(),
+            Value::Bytes(self.mac.clone()),
         ];
         catalog::insert(Table::Recipient, &values)
+    }
+
+    /// Stores another master key's word for a row that was read.
+    pub fn vouch(&self, mac: &[u8; 32]) -> Result<(), Error> {
+        let Some(row) = &self.row else { return Ok(()) };
+        let mut values = row.values().to_vec();
+        if let Some(stored) = values.last_mut() {
+            *stored = Value::Bytes(mac.to_vec());
+        }
+        catalog::update(row, &values)
     }
 }
 

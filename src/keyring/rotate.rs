@@ -2,7 +2,7 @@
 
 use sealed_crypto::{DataKeyHeader, Id, Suite};
 
-use super::records::{MasterRow, WrapRow};
+use super::records::{MasterRow, RecipientRow, WrapRow};
 use super::{cache, layouts, master};
 use crate::error::Error;
 use crate::pg::catalog::{self, Oid, Table};
@@ -26,6 +26,13 @@ pub fn rotate_master_key(provider: Option<&str>, suite: Option<Suite>) -> Result
         let record = layouts::wrap_verified(&new, &header, key)?;
         WrapRow::insert(&header.key_id, &new.id(), record)
     })?;
+
+    let old_key = master::unlock(&old.id)?;
+    for recipient in RecipientRow::all()? {
+        master::check_recipient(&old_key, &recipient)?;
+        let RecipientRow { id, suite, public_key, .. } = &recipient;
+        recipient.vouch(&new.recipient_mac(id, *suite, public_key))?;
+    }
 
     for wrap in old_wraps {
         wrap.delete()?;

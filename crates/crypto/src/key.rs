@@ -23,6 +23,7 @@ pub struct MasterKey {
     suite: Suite,
     pair: Pair,
     psk: Zeroizing<[u8; PSK_LEN]>,
+    vouching: Zeroizing<[u8; 32]>,
     check_value: [u8; 16],
 }
 
@@ -119,9 +120,11 @@ impl MasterKey {
         };
         let mut psk = Zeroizing::new([0; PSK_LEN]);
         kdf::from_seed(suite, seed.expose(), b"dek-wrap psk v1", &mut psk[..]);
+        let mut vouching = Zeroizing::new([0; 32]);
+        kdf::from_seed(suite, seed.expose(), b"recipient v1", &mut vouching[..]);
         let mut check_value = [0; 16];
         kdf::from_seed(suite, seed.expose(), b"kcv v1", &mut check_value);
-        Ok(Self { id, suite, pair, psk, check_value })
+        Ok(Self { id, suite, pair, psk, vouching, check_value })
     }
 
     /// Its id.
@@ -145,6 +148,23 @@ impl MasterKey {
     /// A value that tells whether a seed is the right one and tells nothing else.
     pub fn check_value(&self) -> [u8; 16] {
         self.check_value
+    }
+
+    /// The 32-byte authenticator of an escrow recipient, stored beside it.
+    ///
+    /// Records for recipients are in base mode, so nothing else says that a public key is one that
+    /// somebody with the master key added: whoever can write the catalog could add his own and have
+    /// every later data key wrapped to it. HKDF-Expand serves as the PRF (RFC 5869, section 2.3).
+    pub fn recipient_mac(&self, id: &Id, suite: Suite, public_key: &[u8]) -> [u8; 32] {
+        let mut mac = [0; 32];
+        let suite = (suite as u16).to_be_bytes();
+        kdf::expand(&self.vouching, &[b"recipient v1", &id.0, &suite, public_key], &mut mac);
+        mac
+    }
+
+    /// Whether `mac` is the authenticator of that recipient, in constant time.
+    pub fn vouches_for(&self, id: &Id, suite: Suite, public_key: &[u8], mac: &[u8]) -> bool {
+        self.recipient_mac(id, suite, public_key)[..].ct_eq(mac).into()
     }
 
     fn psk(&self) -> Result<PskBundle<'_>, Error> {

@@ -36,6 +36,23 @@ fn keys_come_back() {
 }
 
 #[test]
+fn a_master_key_vouches_for_the_recipients_it_knows_and_no_other() {
+    for suite in Suite::ALL {
+        let master = master(suite);
+        let mac = master.recipient_mac(&Id([2; 16]), Suite::XWingAes256, &[3; 1216]);
+        assert!(master.vouches_for(&Id([2; 16]), Suite::XWingAes256, &[3; 1216], &mac));
+        assert!(!master.vouches_for(&Id([9; 16]), Suite::XWingAes256, &[3; 1216], &mac));
+        assert!(!master.vouches_for(&Id([2; 16]), Suite::MlKem1024Aes256, &[3; 1216], &mac));
+        assert!(!master.vouches_for(&Id([2; 16]), Suite::XWingAes256, &[4; 1216], &mac));
+        assert!(!master.vouches_for(&Id([2; 16]), Suite::XWingAes256, &[3; 1216], &mac[..31]));
+        assert!(!master.vouches_for(&Id([2; 16]), Suite::XWingAes256, &[3; 1216], &[]));
+        let other = MasterSeed::from_fn(|b| b.fill(0x43));
+        let other = MasterKey::derive(Id([1; 16]), suite, &other).expect("derive");
+        assert!(!other.vouches_for(&Id([2; 16]), Suite::XWingAes256, &[3; 1216], &mac));
+    }
+}
+
+#[test]
 fn recipients_get_keys_too_and_the_server_does_not_open_those() {
     for suite in Suite::ALL {
         let (private, public) = generate_recipient(&mut KernelRng, suite);
