@@ -4,10 +4,10 @@ CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
 CREATE TYPE comp AS (a int, b text, c numeric[]);
 CREATE DOMAIN posint AS int CHECK (value > 0);
 CREATE TABLE t (b bool, c "char", i2 int2, i4 int4, i8 int8, f4 float4, f8 float8, n numeric, m money, ch char(7), vc varchar(20), tx text, nm name, by bytea, d date, ti time, tz timetz, ts timestamp, tsz timestamptz, iv interval,
-  pt point, bx box, pl polygon, ci circle, ip inet, cd cidr, mac macaddr, mac8 macaddr8, bt bit(13), vb varbit, u uuid, js json, jb jsonb, x xml, tv tsvector, tq tsquery, r int4range, nr numrange, mr int4multirange,
+  pt point, bx box, pl polygon, ci circle, ip inet, cd cidr, mac macaddr, mac8 macaddr8, bt bit(13), vb varbit, u uuid, js json, jb jsonb, x pg_snapshot, tv tsvector, tq tsquery, r int4range, nr numrange, mr int4multirange,
   ia int[], ta text[][], e mood, co comp, ca comp[], po posint, o oid, rc regclass, td tid, xd xid, pg pg_lsn, jp jsonpath);
 INSERT INTO t VALUES (true, 'z', 1, 2, 3, 1.5, 2.25, 12345678901234567890.123456789, '12.34', 'seven', 'varchar', 'text', 'name', '\xdeadbeef', '2024-02-29', '12:34:56.789', '12:34:56+03', '2024-02-29 12:00', '2024-02-29 12:00+02', '1 year 2 mons 3 days',
-  '(1,2)', '((0,0),(1,1))', '((0,0),(1,1),(1,0))', '<(0,0),5>', '10.1.2.3/8', '10.0.0.0/8', '08:00:2b:01:02:03', '08:00:2b:01:02:03:04:05', B'1010101010101', B'11', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '{"k": [1,2]}', '{"k": [1, {"z": null}]}', '<a>b</a>', 'a fat cat', 'fat & rat', '[1,5)', '(1.5,)', '{[1,3),[7,9)}',
+  '(1,2)', '((0,0),(1,1))', '((0,0),(1,1),(1,0))', '<(0,0),5>', '10.1.2.3/8', '10.0.0.0/8', '08:00:2b:01:02:03', '08:00:2b:01:02:03:04:05', B'1010101010101', B'11', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '{"k": [1,2]}', '{"k": [1, {"z": null}]}', '100:200:150', 'a fat cat', 'fat & rat', '[1,5)', '(1.5,)', '{[1,3),[7,9)}',
   '{1,NULL,3}', '{{a,b},{c,d}}', 'happy', '(1,two,"{3.3,4}")', ARRAY[ROW(1, 'x', '{1}')::comp, NULL], 5, 4294967295, 'pg_class', '(7,8)', '99', '16/B374D848', '$.a[*] ? (@ > 1)');
 INSERT INTO t DEFAULT VALUES;
 INSERT INTO t (i2, f8, e, jb, co) VALUES (-1, '-Infinity', 'sad', 'null', ROW(NULL, NULL, NULL));
