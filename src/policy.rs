@@ -77,14 +77,14 @@ pub fn check_class_not_published(class: &Class) -> Result<(), Error> {
             published.extend(class::publications(ancestor.oid, ancestor.schema));
         }
     }
-    refuse_published(class, published)
+    refuse_published(&class.name, published)
 }
 
 /// The error for the first of some publications.
-pub fn refuse_published(class: &Class, publications: Vec<String>) -> Result<(), Error> {
+pub fn refuse_published(table: &str, publications: Vec<String>) -> Result<(), Error> {
     match publications.into_iter().next() {
         None => Ok(()),
-        Some(publication) => Err(Error::Published { relation: class.name.clone(), publication }),
+        Some(publication) => Err(Error::Published { relation: table.to_owned(), publication }),
     }
 }
 

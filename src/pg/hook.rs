@@ -47,6 +47,15 @@ pub enum Command {
         /// The new partition.
         partition: Oid,
     },
+    /// CREATE TABLE ... PARTITION OF.
+    CreatePartition {
+        /// The partitioned table.
+        parent: Oid,
+        /// The new partition's name, without a schema.
+        name: String,
+        /// The method it asks for, else its parent's, else the default one.
+        method: Option<Oid>,
+    },
     /// CREATE PUBLICATION, or ALTER PUBLICATION that adds.
     Publish {
         /// Its name.
@@ -243,6 +252,10 @@ unsafe fn commands(node: *mut pg_sys::Node) -> Vec<Command> {
             table.map(|table| Command::CreateIndex { table }).into_iter().collect()
         },
         // SAFETY: see above.
+        pg_sys::NodeTag::T_CreateStmt => unsafe {
+            create_partition(&*node.cast::<pg_sys::CreateStmt>()).into_iter().collect()
+        },
+        // SAFETY: see above.
         pg_sys::NodeTag::T_AlterTableStmt => unsafe {
             alter_table(&*node.cast::<pg_sys::AlterTableStmt>())
         },
@@ -269,6 +282,24 @@ unsafe fn commands(node: *mut pg_sys::Node) -> Vec<Command> {
         },
         _ => Vec::new(),
     }
+}
+
+fn create_partition(statement: &pg_sys::CreateStmt) -> Option<Command> {
+    if statement.partbound.is_null() || statement.relation.is_null() {
+        return None;
+    }
+    let parent = find(class::nodes(statement.inhRelations).first()?.cast())?;
+    let method = if statement.accessMethod.is_null() {
+        // From 17 on a partitioned table may have a method, which its partitions take.
+        let inherited = class::class(parent).map(|class| class.access_method);
+        inherited.filter(|m| *m != Oid::INVALID).or_else(class::default_table_method)
+    } else {
+        // SAFETY: not null, so a C string of the parse tree.
+        class::table_method(unsafe { CStr::from_ptr(statement.accessMethod) })
+    };
+    // SAFETY: a relation that is to be made has a name.
+    let name = unsafe { CStr::from_ptr((*statement.relation).relname) };
+    Some(Command::CreatePartition { parent, name: name.to_string_lossy().into_owned(), method })
 }
 
 fn alter_table(statement: &pg_sys::AlterTableStmt) -> Vec<Command> {

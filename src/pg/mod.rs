@@ -7,6 +7,7 @@ pub mod class;
 pub mod cpu;
 pub mod ffi;
 pub mod hook;
+pub mod log;
 pub mod memory;
 pub mod relation;
 pub mod shadow;

@@ -26,7 +26,7 @@ pub fn before(command: &Command) -> Result<(), Error> {
         Command::SetSchema { table, schema } => match policy::sealed(*table) {
             Some(_) if catalog::is_ours(*schema) => Err(keys_in_keys()),
             Some(class) if class.permanent && class.is_table() => {
-                policy::refuse_published(&class, class::schema_publications(*schema))
+                policy::refuse_published(&class.name, class::schema_publications(*schema))
             }
             _ => Ok(()),
         },
@@ -37,6 +37,12 @@ pub fn before(command: &Command) -> Result<(), Error> {
             _ => Ok(()),
         },
         Command::AttachPartition { parent, partition } => attach(*parent, *partition),
+        Command::CreatePartition { parent, name, method } => {
+            if method.is_none() || *method != policy::sealed_method() {
+                return Ok(());
+            }
+            policy::refuse_published(name, published_above(*parent))
+        }
         Command::Publish { publication, objects } => {
             objects.iter().try_for_each(|object| publish(publication, object))
         }
@@ -56,7 +62,7 @@ pub fn created(relation: Oid) -> Result<(), Error> {
     match policy::sealed(relation) {
         Some(class) if catalog::is_ours(class.schema) => Err(keys_in_keys()),
         Some(class) if class.permanent && class.is_table() => {
-            policy::refuse_published(&class, class::schema_publications(class.schema))
+            policy::refuse_published(&class.name, class::schema_publications(class.schema))
         }
         _ => Ok(()),
     }
@@ -90,19 +96,23 @@ fn seal_table(table: Oid) -> Result<(), Error> {
     class::indexes(table).iter().try_for_each(|index| policy::check_index(&class, index.oid))
 }
 
+/// The publications of a partitioned table and of what it is a partition of.
+fn published_above(parent: Oid) -> Vec<String> {
+    std::iter::once(parent)
+        .chain(class::partition_ancestors(parent))
+        .filter_map(class::class)
+        .flat_map(|class| class::publications(class.oid, class.schema))
+        .collect()
+}
+
 fn attach(parent: Oid, partition: Oid) -> Result<(), Error> {
-    let mut published = Vec::new();
-    for ancestor in std::iter::once(parent).chain(class::partition_ancestors(parent)) {
-        if let Some(class) = class::class(ancestor) {
-            published.extend(class::publications(class.oid, class.schema));
-        }
-    }
+    let published = published_above(parent);
     if published.is_empty() {
         return Ok(());
     }
     for relation in class::with_inheritors(partition) {
         if let Some(class) = policy::sealed(relation) {
-            policy::refuse_published(&class, published.clone())?;
+            policy::refuse_published(&class.name, published.clone())?;
         }
     }
     Ok(())
@@ -122,6 +132,6 @@ fn publish(publication: &str, object: &Published) -> Result<(), Error> {
     };
     match refused {
         None => Ok(()),
-        Some(class) => policy::refuse_published(&class, vec![publication.to_owned()]),
+        Some(class) => policy::refuse_published(&class.name, vec![publication.to_owned()]),
     }
 }

@@ -10,6 +10,7 @@ use crate::pg::xact::{self, Listener};
 
 /// Called once, in the postmaster.
 pub fn init() {
+    crate::pg::log::install();
     xact::listen(Listener {
         transaction_end: |end| {
             if end != xact::End::Commit {

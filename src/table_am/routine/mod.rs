@@ -78,7 +78,12 @@ fn routine() -> &'static pg_sys::TableAmRoutine {
 unsafe extern "C-unwind" fn slot_callbacks(
     rel: pg_sys::Relation,
 ) -> *const pg_sys::TupleTableSlotOps {
-    if is_toast(rel) { &raw const pg_sys::TTSOpsBufferHeapTuple } else { slot::ops() }
+    if is_toast(rel) {
+        return &raw const pg_sys::TTSOpsBufferHeapTuple;
+    }
+    // Whoever reads or writes a table makes a slot for it first.
+    crate::pg::log::uses_sealed_table();
+    slot::ops()
 }
 
 /// TOAST tables of sealed tables are ours too: that is how fetching a value comes back to us.

@@ -1,0 +1,75 @@
+//! The server log: values of sealed tables are kept out of it.
+//!
+//! An error in a statement that touches a sealed table is logged with the statement, and PostgreSQL
+//! puts values into CONTEXT ("COPY t, line 7: ...", "SQL statement ...") and into the DETAIL of
+//! constraint violations ("Failing row contains (...)"). The client still sees all of it; the log
+//! gets the message, the SQLSTATE and the hint. What a message itself quotes ("invalid input syntax
+//! for type integer: ...") is no stored value, and `log_statement` is the administrator's choice.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use pgrx::pg_sys;
+
+use super::xact;
+
+static BEFORE_US: OnceLock<pg_sys::emit_log_hook_type> = OnceLock::new();
+
+/// When the last statement that used a sealed table began; 0 before there was one.
+static STATEMENT: AtomicI64 = AtomicI64::new(0);
+
+/// Puts the hook in place. Called once, in the postmaster.
+pub fn install() {
+    // SAFETY: a plain pointer that only this thread reads and writes; ours lives as long as the
+    // library, which is never unloaded.
+    unsafe {
+        let _ = BEFORE_US.set(pg_sys::emit_log_hook);
+        pg_sys::emit_log_hook = Some(emit_log);
+    }
+}
+
+/// Notes that the running statement uses a sealed table.
+#[inline]
+pub fn uses_sealed_table() {
+    STATEMENT.store(xact::statement_start(), Ordering::Relaxed);
+}
+
+/// Not guarded: runs while an error is being reported, calls nothing that raises and owns nothing.
+unsafe extern "C-unwind" fn emit_log(error: *mut pg_sys::ErrorData) {
+    if STATEMENT.load(Ordering::Relaxed) == xact::statement_start() {
+        // SAFETY: the error that is being reported, ours to change until the hook returns.
+        unsafe { scrub(&mut *error) };
+    }
+    if let Some(Some(previous)) = BEFORE_US.get() {
+        // SAFETY: passed on as it came.
+        unsafe { previous(error) };
+    }
+}
+
+unsafe fn scrub(error: &mut pg_sys::ErrorData) {
+    error.hide_stmt = true;
+    error.hide_ctx = true;
+    // Constraint violations name their table; other details hold no row.
+    let of_a_row = !error.table_name.is_null() || !error.column_name.is_null();
+    if !of_a_row || error.detail.is_null() {
+        return;
+    }
+    const HIDDEN: &std::ffi::CStr = c"Values of a sealed table are not logged.";
+    let len = HIDDEN.count_bytes() + 1;
+    // SAFETY: without memory the result is null and the line is not logged at all;
+    // otherwise it is a chunk of the error's own context, freed with it.
+    unsafe {
+        let text = pg_sys::MemoryContextAllocExtended(
+            error.assoc_context,
+            len,
+            pg_sys::MCXT_ALLOC_NO_OOM as i32,
+        )
+        .cast::<std::ffi::c_char>();
+        if text.is_null() {
+            error.output_to_server = false;
+            return;
+        }
+        std::ptr::copy_nonoverlapping(HIDDEN.as_ptr(), text, len);
+        error.detail_log = text;
+    }
+}
