@@ -471,8 +471,8 @@ fn provider_hint(error: &sealed_provider::Error) -> Option<String> {
         }
         E::PassphraseFileGone { .. } => "Put the file with the passphrase back.",
         E::InDataDirectory { .. } => {
-            "Every base backup would carry the key beside the data. Choose another directory, or \
-             set the option \"allow_in_data_directory\"."
+            "Every base backup would carry the key beside the data. Choose another directory, or, for \
+             kind file, set the option \"allow_in_data_directory\"."
         }
         E::OpenPermissions { .. } => "Allow the server's user only: chmod 0600.",
         E::WrongOwner { .. } => "The file must belong to the user that the server runs as.",
