@@ -23,9 +23,13 @@ thread_local! {
     static SCRATCH: Cell<pg_sys::MemoryContext> = const { Cell::new(std::ptr::null_mut()) };
 }
 
-/// The scratch context, emptied.
-///
-/// A callback that raised leaves its tuples here until the next one: bounded by one COPY batch.
+/// Empties the scratch context at the end of a callback: a value of hundreds of megabytes went through.
+fn done_with(scratch: pg_sys::MemoryContext) {
+    // SAFETY: made by `scratch`; nothing points into it any more.
+    unsafe { pg_sys::MemoryContextReset(scratch) };
+}
+
+/// The scratch context, emptied: a callback that raised left its tuples here.
 fn scratch() -> pg_sys::MemoryContext {
     SCRATCH.with(|cell| {
         // SAFETY: a child of TopMemoryContext, made once; nothing outside a running write callback
@@ -241,13 +245,15 @@ unsafe fn insert(
     // SAFETY: executor's arguments; the sealed tuple lives in the scratch context until the next
     // write callback.
     unsafe {
-        let row = prepare(rel, slot, options, None, scratch());
+        let context = scratch();
+        let row = prepare(rel, slot, options, None, context);
         if let Some(token) = token {
             tuple::set_speculative_token(row.sealed, token);
             options |= pg_sys::HEAP_INSERT_SPECULATIVE as i32;
         }
         ffi::heap_insert(shadow::of(rel), row.sealed, cid, options, bistate);
         copy_back(slot, row.user, row.sealed);
+        done_with(context);
     }
 }
 
@@ -266,12 +272,14 @@ pub unsafe extern "C-unwind" fn tuple_complete_speculative(
                 ffi::heap_finish_speculative(rel, tid);
                 return;
             }
+            let context = scratch();
             let row =
-                in_context(scratch(), || toast::may_have(rel).then(|| fetch(rel, tid)).flatten());
+                in_context(context, || toast::may_have(rel).then(|| fetch(rel, tid)).flatten());
             ffi::heap_abort_speculative(shadow::of(rel), tid);
             if let Some(row) = row {
                 toast::delete_of(rel, row, true);
             }
+            done_with(context);
         }
     })
 }
@@ -317,6 +325,7 @@ pub unsafe extern "C-unwind" fn multi_insert(
             for (&slot, &holder) in slots.iter().zip(&sealed) {
                 (*slot).tts_tid = (*holder).tts_tid;
             }
+            done_with(context);
         }
     })
 }
@@ -336,7 +345,8 @@ pub unsafe extern "C-unwind" fn tuple_delete(
         refuse_published(rel);
         // SAFETY: executor's arguments. The row is read first: its plaintext names the chunks.
         unsafe {
-            let row = in_context(scratch(), || {
+            let context = scratch();
+            let row = in_context(context, || {
                 toast::may_have(rel).then(|| fetch_to_delete(rel, tid)).flatten()
             });
             let result =
@@ -346,6 +356,7 @@ pub unsafe extern "C-unwind" fn tuple_delete(
             {
                 toast::delete_of(rel, row, false);
             }
+            done_with(context);
             result
         }
     })
@@ -407,6 +418,7 @@ pub unsafe extern "C-unwind" fn tuple_update(
                 // The chunks were written for a row that was not: nobody will ever refer to them.
                 toast::delete_new(rel, old, row.stored);
             }
+            done_with(context);
             result
         }
     })
