@@ -31,7 +31,7 @@ use sealed_crypto::{
     OVERHEAD, SaltState, SubkeyCache, Suite, open_row, seal_row, unwrap_key, wrap_key,
 };
 
-const LENGTHS: [usize; 7] = [32, 64, 100, 200, 512, 1996 - OVERHEAD, 8192];
+const LENGTHS: [usize; 8] = [32, 64, 100, 150, 200, 512, 1996 - OVERHEAD, 8192];
 const CALLS: u32 = 1000;
 
 fn main() {

@@ -20,6 +20,7 @@ pub mod format {}
 
 pub mod body;
 pub mod error;
+mod gcm;
 pub mod id;
 mod kdf;
 pub mod key;

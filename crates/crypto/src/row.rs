@@ -5,8 +5,6 @@
 
 use core::fmt;
 
-use aes_gcm::AeadInOut;
-use aes_gcm::aead::inout::InOutBuf;
 use zeroize::Zeroizing;
 
 use crate::nonce::Nonce;
@@ -58,6 +56,23 @@ pub struct ChunkId {
 enum What {
     Row = 1,
     Chunk = 2,
+}
+
+/// The associated data of a payload: what a row key and its subkeys always have, or a chunk's own.
+#[derive(Clone, Copy)]
+enum Aad<'a> {
+    Row(&'a [u8; AAD_LEN]),
+    Chunk(&'a [u8; AAD_LEN + 12]),
+}
+
+impl Aad<'_> {
+    /// The part that a cached subkey may have absorbed once and for all.
+    fn constant(&self) -> &[u8] {
+        match self {
+            Self::Row(aad) => &aad[..],
+            Self::Chunk(_) => &[],
+        }
+    }
 }
 
 impl LayoutKey {
@@ -114,7 +129,7 @@ pub fn seal_row(
     nonce: Nonce,
     payload: &mut [u8],
 ) -> Result<(), Error> {
-    seal(&key.0.row, key.0.head, &key.0.row_aad, cache, nonce, payload)
+    seal(&key.0.row, key.0.head, Aad::Row(&key.0.row_aad), cache, nonce, payload)
 }
 
 /// Opens a row into `body`, which is [`OVERHEAD`] shorter than `payload`. On error `body` is all
@@ -125,7 +140,7 @@ pub fn open_row(
     payload: &[u8],
     body: &mut [u8],
 ) -> Result<(), Error> {
-    open(&key.0.row, key.0.head, &key.0.row_aad, cache, payload, body)
+    open(&key.0.row, key.0.head, Aad::Row(&key.0.row_aad), cache, payload, body)
 }
 
 /// Seals a chunk in place, as [`seal_row`] does a row.
@@ -137,7 +152,7 @@ pub fn seal_chunk(
     payload: &mut [u8],
 ) -> Result<(), Error> {
     let aad = chunk_aad(&key.0.chunk_aad, id);
-    seal(&key.0.chunk, key.0.head, &aad, cache, nonce, payload)
+    seal(&key.0.chunk, key.0.head, Aad::Chunk(&aad), cache, nonce, payload)
 }
 
 /// Opens a chunk into `plain`, as [`open_row`] does a row. A chunk opens only as the one it was
@@ -150,13 +165,13 @@ pub fn open_chunk(
     plain: &mut [u8],
 ) -> Result<(), Error> {
     let aad = chunk_aad(&key.0.chunk_aad, id);
-    open(&key.0.chunk, key.0.head, &aad, cache, payload, plain)
+    open(&key.0.chunk, key.0.head, Aad::Chunk(&aad), cache, payload, plain)
 }
 
 fn seal(
     xaes: &Xaes,
     head: u32,
-    aad: &[u8],
+    aad: Aad<'_>,
     cache: &mut SubkeyCache,
     nonce: Nonce,
     payload: &mut [u8],
@@ -171,18 +186,18 @@ fn seal(
     header[4..12].copy_from_slice(&nonce.salt);
     header[12..18].copy_from_slice(&nonce.rnd);
     header[18..].copy_from_slice(&nonce.counter.to_be_bytes());
-    let subkey = cache.subkey(xaes, Prefix { head, salt: nonce.salt });
-    let made = subkey
-        .encrypt_inout_detached(&iv(header).into(), aad, body.into())
-        .map_err(|_| Error::WrongLength)?;
-    tag.copy_from_slice(&made);
+    let gcm = cache.subkey(xaes, Prefix { head, salt: nonce.salt }, aad.constant());
+    *tag = match aad {
+        Aad::Row(aad) => gcm.seal(&iv(header), aad, body)?,
+        Aad::Chunk(aad) => gcm.seal_with(&iv(header), aad, body)?,
+    };
     Ok(())
 }
 
 fn open(
     xaes: &Xaes,
     head: u32,
-    aad: &[u8],
+    aad: Aad<'_>,
     cache: &mut SubkeyCache,
     payload: &[u8],
     out: &mut [u8],
@@ -198,7 +213,7 @@ fn open(
 fn try_open(
     xaes: &Xaes,
     head: u32,
-    aad: &[u8],
+    aad: Aad<'_>,
     cache: &mut SubkeyCache,
     payload: &[u8],
     out: &mut [u8],
@@ -213,13 +228,16 @@ fn try_open(
     if [h0, h1, h2, h3] != head.to_be_bytes() {
         return Err(other_layout(payload));
     }
-    let buffer = InOutBuf::new(sealed, out).map_err(|_| Error::WrongLength)?;
     let salt = [s0, s1, s2, s3, s4, s5, s6, s7];
-    // GCM checks the tag before it writes a byte of plaintext.
-    cache
-        .subkey(xaes, Prefix { head, salt })
-        .decrypt_inout_detached(&iv(header).into(), aad, buffer, tag.into())
-        .map_err(|_| Error::Damaged)
+    if out.len() != sealed.len() {
+        return Err(Error::WrongLength);
+    }
+    let gcm = cache.subkey(xaes, Prefix { head, salt }, aad.constant());
+    // Either checks the tag before it writes a byte of plaintext.
+    match aad {
+        Aad::Row(aad) => gcm.open(&iv(header), aad, sealed, tag, out),
+        Aad::Chunk(aad) => gcm.open_with(&iv(header), aad, sealed, tag, out),
+    }
 }
 
 #[cold]

@@ -5,9 +5,9 @@ use core::fmt;
 
 use aes::Aes256;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
-use aes_gcm::Aes256Gcm;
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::gcm::Gcm;
 use crate::kdf;
 
 /// An XAES key ready for deriving subkeys: an expanded AES-256 key and the CMAC constant K1.
@@ -31,8 +31,8 @@ impl Xaes {
         Self { aes, k1: k1.to_be_bytes(), print: u64::from_ne_bytes(print) }
     }
 
-    /// The AES-256-GCM key for all nonces that begin with `prefix`.
-    fn subkey(&self, prefix: &Prefix) -> Aes256Gcm {
+    /// AES-256-GCM for all nonces that begin with `prefix`.
+    fn subkey(&self, prefix: &Prefix, aad: &[u8]) -> Gcm {
         let mut key = Zeroizing::new([0; 32]);
         for (i, half) in [1, 2].into_iter().zip(key.chunks_exact_mut(16)) {
             let mut m = [0; 16];
@@ -49,7 +49,7 @@ impl Xaes {
             block.zeroize();
             m.zeroize();
         }
-        Aes256Gcm::new((&*key).into())
+        Gcm::new(&key, aad)
     }
 }
 
@@ -77,7 +77,7 @@ pub struct SubkeyCache {
 struct Slot {
     print: u64,
     prefix: Prefix,
-    gcm: Aes256Gcm,
+    gcm: Gcm,
 }
 
 impl SubkeyCache {
@@ -104,7 +104,7 @@ impl SubkeyCache {
     #[inline]
     // An array of 256 indexed by a u8: no check is left in the code.
     #[allow(clippy::indexing_slicing)]
-    pub(crate) fn subkey(&mut self, key: &Xaes, prefix: Prefix) -> &Aes256Gcm {
+    pub(crate) fn subkey(&mut self, key: &Xaes, prefix: Prefix, aad: &[u8]) -> &mut Gcm {
         let hit = |slot: &Option<Box<Slot>>| {
             slot.as_ref().is_some_and(|s| s.print == key.print && s.prefix == prefix)
         };
@@ -113,28 +113,28 @@ impl SubkeyCache {
             self.last = (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8;
             let slot = &mut self.slots[usize::from(self.last)];
             if !hit(slot) {
-                Self::fill(slot, key, prefix);
+                Self::fill(slot, key, prefix, aad);
             }
         }
         let slot = &mut self.slots[usize::from(self.last)];
-        &slot.get_or_insert_with(|| Self::make(key, prefix)).gcm
+        &mut slot.get_or_insert_with(|| Self::make(key, prefix, aad)).gcm
     }
 
     #[cold]
-    fn fill(slot: &mut Option<Box<Slot>>, key: &Xaes, prefix: Prefix) {
+    fn fill(slot: &mut Option<Box<Slot>>, key: &Xaes, prefix: Prefix, aad: &[u8]) {
         match slot {
             Some(s) => {
-                s.gcm = key.subkey(&prefix);
+                s.gcm = key.subkey(&prefix, aad);
                 s.print = key.print;
                 s.prefix = prefix;
             }
-            None => *slot = Some(Self::make(key, prefix)),
+            None => *slot = Some(Self::make(key, prefix, aad)),
         }
     }
 
     #[cold]
-    fn make(key: &Xaes, prefix: Prefix) -> Box<Slot> {
-        Box::new(Slot { print: key.print, prefix, gcm: key.subkey(&prefix) })
+    fn make(key: &Xaes, prefix: Prefix, aad: &[u8]) -> Box<Slot> {
+        Box::new(Slot { print: key.print, prefix, gcm: key.subkey(&prefix, aad) })
     }
 }
 

@@ -19,7 +19,7 @@ fn sealed(key: &LayoutKey, cache: &mut SubkeyCache, body: &[u8]) -> Vec<u8> {
 #[test]
 fn a_row_comes_back() {
     let (key, mut cache) = (key(1, 9), SubkeyCache::new());
-    for len in [0, 1, 15, 16, 17, 100, 1958, 8192] {
+    for len in [0, 1, 15, 16, 17, 100, 304, 305, 1024, 1025, 1958, 8192] {
         let body: Vec<u8> = (0..len).map(|i| i as u8).collect();
         let payload = sealed(&key, &mut cache, &body);
         assert_eq!(sealed_layout(&payload), LayoutId::new(9));
@@ -28,6 +28,40 @@ fn a_row_comes_back() {
         assert_eq!(out, body);
     }
     assert_eq!(cache.len(), 1);
+}
+
+#[test]
+fn a_damaged_row_leaves_nothing_behind() {
+    let (key, mut cache) = (key(1, 9), SubkeyCache::new());
+    for len in [0, 1, 15, 16, 47, 48, 100, 304, 305, 1024, 1025] {
+        let mut payload = sealed(&key, &mut cache, &vec![0x33; len]);
+        for at in (12..payload.len()).step_by(5) {
+            payload[at] ^= 1;
+            let mut out = vec![0xaa; len];
+            assert_eq!(open_row(&key, &mut cache, &payload, &mut out), Err(Error::Damaged));
+            assert_eq!(out, vec![0; len]);
+            payload[at] ^= 1;
+        }
+    }
+}
+
+#[test]
+fn a_short_chunk_opens_only_at_its_place() {
+    let (key, mut cache) = (key(1, 9), SubkeyCache::new());
+    let id = ChunkId { value_id: 1, seq: 2, total: 3 };
+    let mut payload = [&[0; OVERHEAD], &b"the end"[..]].concat();
+    seal_chunk(&key, &mut cache, nonce(5), &id, &mut payload).expect("seal");
+    let mut out = [0; 7];
+    assert_eq!(open_chunk(&key, &mut cache, &id, &payload, &mut out), Ok(()));
+    assert_eq!(&out, b"the end");
+    for other in
+        [ChunkId { value_id: 0, ..id }, ChunkId { seq: 0, ..id }, ChunkId { total: 0, ..id }]
+    {
+        let opened = open_chunk(&key, &mut cache, &other, &payload, &mut out);
+        assert_eq!(opened, Err(Error::Damaged));
+        assert_eq!(out, [0; 7]);
+    }
+    assert_eq!(open_row(&key, &mut cache, &payload, &mut out), Err(Error::Damaged));
 }
 
 #[test]

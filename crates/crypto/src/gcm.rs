@@ -1,0 +1,233 @@
+//! AES-256-GCM under a cached subkey.
+//!
+//! A row is a hundred bytes or two, and for those the `aes-gcm` crate spends more time around the
+//! cipher than in it. So up to [`SHORT`] bytes the same mode is put together here from the parts
+//! that crate is made of, `aes` and `ghash`: all blocks of the keystream in one call, GHASH from a
+//! state that has the associated data in it already, and no block hashed by itself at the end. What
+//! is longer goes through the crate, and the tests hold every length against it.
+
+use aes::Aes256Enc;
+use aes::cipher::consts::{U12, U16};
+use aes::cipher::{
+    Array, BlockCipherEncBackend, BlockCipherEncClosure, BlockCipherEncrypt, BlockSizeUser, KeyInit,
+};
+use aes_gcm::aead::inout::InOutBuf;
+use aes_gcm::{AeadInOut, AesGcm};
+use ctutils::CtEq;
+use ghash::GHash;
+use ghash::universal_hash::UniversalHash;
+use zeroize::Zeroize;
+
+use crate::Error;
+
+/// The longest text that is not left to the `aes-gcm` crate.
+const SHORT: usize = 16 * SHORT_BLOCKS;
+const SHORT_BLOCKS: usize = 64;
+/// Most rows. An array of their own, since clearing a large one takes a tenth of the time.
+const TINY: usize = 16 * TINY_BLOCKS;
+const TINY_BLOCKS: usize = 19;
+
+type Block = [u8; 16];
+
+/// AES-256-GCM with one key, and with one associated data that is the same each time. The parts
+/// are wiped on drop.
+pub(crate) struct Gcm {
+    aes: Aes256Enc,
+    /// GHASH after the constant associated data.
+    hash: GHash,
+    aad_bits: u64,
+    /// The same key as the `aes-gcm` crate has it, made when it is needed.
+    whole: Option<Box<AesGcm<Aes256Enc, U12>>>,
+}
+
+impl Gcm {
+    /// `aad` is what [`Self::seal`] and [`Self::open`] must be given again.
+    pub(crate) fn new(key: &[u8; 32], aad: &[u8]) -> Self {
+        let aes = Aes256Enc::new(key.into());
+        let mut h = Array::default();
+        aes.encrypt_block(&mut h);
+        let mut hash = GHash::new(&h);
+        h.zeroize();
+        hash.update_padded(aad);
+        Self { aes, hash, aad_bits: aad.len() as u64 * 8, whole: None }
+    }
+
+    /// Seals with the constant associated data. Returns the tag.
+    #[inline]
+    pub(crate) fn seal(
+        &mut self,
+        iv: &[u8; 12],
+        aad: &[u8],
+        text: &mut [u8],
+    ) -> Result<Block, Error> {
+        match text.len() {
+            len if len <= TINY => Ok(self.seal_short::<TINY_BLOCKS>(iv, text)),
+            len if len <= SHORT => Ok(self.seal_short::<SHORT_BLOCKS>(iv, text)),
+            _ => self.seal_with(iv, aad, text),
+        }
+    }
+
+    /// Opens what [`Self::seal`] made. Nothing is written to `out` before the tag is verified.
+    #[inline]
+    pub(crate) fn open(
+        &mut self,
+        iv: &[u8; 12],
+        aad: &[u8],
+        sealed: &[u8],
+        tag: &Block,
+        out: &mut [u8],
+    ) -> Result<(), Error> {
+        match sealed.len() {
+            len if len != out.len() => Err(Error::WrongLength),
+            len if len <= TINY => self.open_short::<TINY_BLOCKS>(iv, sealed, tag, out),
+            len if len <= SHORT => self.open_short::<SHORT_BLOCKS>(iv, sealed, tag, out),
+            _ => self.open_with(iv, aad, sealed, tag, out),
+        }
+    }
+
+    /// Seals with any associated data. Returns the tag.
+    pub(crate) fn seal_with(
+        &mut self,
+        iv: &[u8; 12],
+        aad: &[u8],
+        text: &mut [u8],
+    ) -> Result<Block, Error> {
+        let tag = self.whole().encrypt_inout_detached(iv.into(), aad, text.into());
+        tag.map(Into::into).map_err(|_| Error::WrongLength)
+    }
+
+    /// Opens with any associated data. Nothing is written to `out` before the tag is verified.
+    pub(crate) fn open_with(
+        &mut self,
+        iv: &[u8; 12],
+        aad: &[u8],
+        sealed: &[u8],
+        tag: &Block,
+        out: &mut [u8],
+    ) -> Result<(), Error> {
+        let buffer = InOutBuf::new(sealed, out).map_err(|_| Error::WrongLength)?;
+        let opened = self.whole().decrypt_inout_detached(iv.into(), aad, buffer, tag.into());
+        opened.map_err(|_| Error::Damaged)
+    }
+
+    fn whole(&mut self) -> &AesGcm<Aes256Enc, U12> {
+        self.whole.get_or_insert_with(|| Box::new(self.aes.clone().into()))
+    }
+
+    fn seal_short<const N: usize>(&self, iv: &[u8; 12], text: &mut [u8]) -> Block {
+        let stream = Keystream::<N>::new(&self.aes, iv, text.len());
+        apply(stream.text.as_flattened(), text);
+        xor(&stream.mask, &self.ghash(text))
+    }
+
+    fn open_short<const N: usize>(
+        &self,
+        iv: &[u8; 12],
+        sealed: &[u8],
+        tag: &Block,
+        out: &mut [u8],
+    ) -> Result<(), Error> {
+        let stream = Keystream::<N>::new(&self.aes, iv, sealed.len());
+        let expected = xor(&stream.mask, &self.ghash(sealed));
+        if !bool::from(expected.ct_eq(tag)) {
+            return Err(Error::Damaged);
+        }
+        out.copy_from_slice(sealed);
+        apply(stream.text.as_flattened(), out);
+        Ok(())
+    }
+
+    /// GHASH of the associated data, the sealed text and the block of lengths. Four blocks at once
+    /// are as quick as two by themselves, and the last ones are waited for; so those that do not make
+    /// up a four go first.
+    #[inline(always)]
+    fn ghash(&self, sealed: &[u8]) -> Block {
+        let mut hash = self.hash.clone();
+        let blocks = sealed.len().div_ceil(16) + 1;
+        let (alone, fours) = match blocks {
+            0..4 => (0, 0),
+            n => (n % 4, n - n % 4 - 4),
+        };
+        let (alone, rest) = sealed.split_at(16 * alone);
+        let (fours, rest) = rest.split_at(16 * fours);
+        hash.update(Array::slice_as_chunks(alone).0);
+        hash.update(Array::slice_as_chunks(fours).0);
+
+        let mut end = [[0; 16]; 4];
+        let (_, end) = end.split_at_mut(4 - blocks.min(4));
+        if let Some(lengths) = end.last_mut() {
+            lengths[..8].copy_from_slice(&self.aad_bits.to_be_bytes());
+            lengths[8..].copy_from_slice(&(sealed.len() as u64 * 8).to_be_bytes());
+        }
+        let (text, _) = end.as_flattened_mut().split_at_mut(rest.len());
+        text.copy_from_slice(rest);
+        hash.update(Array::cast_slice_from_core(end));
+        hash.finalize().into()
+    }
+}
+
+/// What AES makes of the counter: the mask of the tag, and as many blocks as the text needs.
+struct Keystream<const N: usize> {
+    mask: Block,
+    text: [Block; N],
+}
+
+impl<const N: usize> Keystream<N> {
+    #[inline(always)]
+    fn new(aes: &Aes256Enc, iv: &[u8; 12], len: usize) -> Self {
+        let mut stream = Self { mask: [0; 16], text: [[0; 16]; N] };
+        let blocks = stream.text.iter_mut().take(len.div_ceil(16));
+        let blocks = core::iter::once(&mut stream.mask).chain(blocks);
+        aes.encrypt_with_backend(Counters { iv, blocks });
+        stream
+    }
+}
+
+/// Runs inside `aes` and as compiled for the processor it found.
+struct Counters<'a, I> {
+    iv: &'a [u8; 12],
+    blocks: I,
+}
+
+impl<I> BlockSizeUser for Counters<'_, I> {
+    type BlockSize = U16;
+}
+
+impl<'a, I: Iterator<Item = &'a mut Block>> BlockCipherEncClosure for Counters<'a, I> {
+    #[inline(always)]
+    fn call<B: BlockCipherEncBackend<BlockSize = U16>>(self, backend: &B) {
+        let mut counter = [0; 16];
+        counter[..12].copy_from_slice(self.iv);
+        for (block, i) in self.blocks.zip(1_u32..) {
+            counter[12..].copy_from_slice(&i.to_be_bytes());
+            let mut b = counter.into();
+            backend.encrypt_block_inplace(&mut b);
+            *block = b.into();
+        }
+    }
+}
+
+/// Adds the stream to a text that is not longer.
+#[inline(always)]
+fn apply(stream: &[u8], text: &mut [u8]) {
+    let (stream, _) = stream.split_at(text.len());
+    let (Some(s), Some(t)) = (stream.last_chunk(), text.last_chunk()) else {
+        return text.iter_mut().zip(stream).for_each(|(t, s)| *t ^= s);
+    };
+    // The last 16 bytes overlap the last whole block.
+    let end = xor(s, t);
+    for (t, s) in text.as_chunks_mut().0.iter_mut().zip(stream.as_chunks().0) {
+        *t = xor(t, s);
+    }
+    if let Some(t) = text.last_chunk_mut() {
+        *t = end;
+    }
+}
+
+#[inline(always)]
+fn xor(a: &Block, b: &Block) -> Block {
+    (u128::from_ne_bytes(*a) ^ u128::from_ne_bytes(*b)).to_ne_bytes()
+}
+
+#[cfg(test)]
+mod tests;
