@@ -78,7 +78,6 @@ impl Gcm {
         out: &mut [u8],
     ) -> Result<(), Error> {
         match sealed.len() {
-            len if len != out.len() => Err(Error::WrongLength),
             len if len <= TINY => self.open_short::<TINY_BLOCKS>(iv, sealed, tag, out),
             len if len <= SHORT => self.open_short::<SHORT_BLOCKS>(iv, sealed, tag, out),
             _ => self.open_with(iv, aad, sealed, tag, out),
@@ -115,8 +114,9 @@ impl Gcm {
     }
 
     fn seal_short<const N: usize>(&self, iv: &[u8; 12], text: &mut [u8]) -> Block {
-        let stream = Keystream::<N>::new(&self.aes, iv, text.len());
-        apply(stream.text.as_flattened(), text);
+        let mut stream = Keystream { mask: [0; 16], text: [[0; 16]; N] };
+        stream.fill(&self.aes, iv, text.len());
+        apply(stream.text.as_flattened(), (&mut *text).into());
         xor(&stream.mask, &self.ghash(text))
     }
 
@@ -127,13 +127,14 @@ impl Gcm {
         tag: &Block,
         out: &mut [u8],
     ) -> Result<(), Error> {
-        let stream = Keystream::<N>::new(&self.aes, iv, sealed.len());
-        let expected = xor(&stream.mask, &self.ghash(sealed));
-        if !bool::from(expected.ct_eq(tag)) {
+        let text = InOutBuf::new(sealed, out).map_err(|_| Error::WrongLength)?;
+        let mut stream = Keystream { mask: [0; 16], text: [[0; 16]; N] };
+        stream.fill(&self.aes, iv, sealed.len());
+        let expected = u128::from_ne_bytes(xor(&stream.mask, &self.ghash(sealed)));
+        if !bool::from(expected.ct_eq(&u128::from_ne_bytes(*tag))) {
             return Err(Error::Damaged);
         }
-        out.copy_from_slice(sealed);
-        apply(stream.text.as_flattened(), out);
+        apply(stream.text.as_flattened(), text);
         Ok(())
     }
 
@@ -173,53 +174,57 @@ struct Keystream<const N: usize> {
 }
 
 impl<const N: usize> Keystream<N> {
+    /// In place, since an array of this length is not moved for nothing.
     #[inline(always)]
-    fn new(aes: &Aes256Enc, iv: &[u8; 12], len: usize) -> Self {
-        let mut stream = Self { mask: [0; 16], text: [[0; 16]; N] };
-        let blocks = stream.text.iter_mut().take(len.div_ceil(16));
-        let blocks = core::iter::once(&mut stream.mask).chain(blocks);
-        aes.encrypt_with_backend(Counters { iv, blocks });
-        stream
+    fn fill(&mut self, aes: &Aes256Enc, iv: &[u8; 12], len: usize) {
+        let (text, _) = self.text.split_at_mut(len.div_ceil(16).min(N));
+        aes.encrypt_with_backend(Counters { iv, mask: &mut self.mask, text });
     }
 }
 
 /// Runs inside `aes` and as compiled for the processor it found.
-struct Counters<'a, I> {
+struct Counters<'a> {
     iv: &'a [u8; 12],
-    blocks: I,
+    mask: &'a mut Block,
+    text: &'a mut [Block],
 }
 
-impl<I> BlockSizeUser for Counters<'_, I> {
+impl BlockSizeUser for Counters<'_> {
     type BlockSize = U16;
 }
 
-impl<'a, I: Iterator<Item = &'a mut Block>> BlockCipherEncClosure for Counters<'a, I> {
+impl BlockCipherEncClosure for Counters<'_> {
     #[inline(always)]
     fn call<B: BlockCipherEncBackend<BlockSize = U16>>(self, backend: &B) {
         let mut counter = [0; 16];
         counter[..12].copy_from_slice(self.iv);
-        for (block, i) in self.blocks.zip(1_u32..) {
-            counter[12..].copy_from_slice(&i.to_be_bytes());
-            let mut b = counter.into();
-            backend.encrypt_block_inplace(&mut b);
-            *block = b.into();
+        let encrypt = |i: u32| {
+            let mut block = counter;
+            block[12..].copy_from_slice(&i.to_be_bytes());
+            let mut block = block.into();
+            backend.encrypt_block_inplace(&mut block);
+            block.into()
+        };
+        *self.mask = encrypt(1);
+        for (block, i) in self.text.iter_mut().zip(2..) {
+            *block = encrypt(i);
         }
     }
 }
 
 /// Adds the stream to a text that is not longer.
 #[inline(always)]
-fn apply(stream: &[u8], text: &mut [u8]) {
+fn apply(stream: &[u8], mut text: InOutBuf<'_, '_, u8>) {
     let (stream, _) = stream.split_at(text.len());
-    let (Some(s), Some(t)) = (stream.last_chunk(), text.last_chunk()) else {
-        return text.iter_mut().zip(stream).for_each(|(t, s)| *t ^= s);
+    let (Some(s), Some(t)) = (stream.last_chunk(), text.get_in().last_chunk()) else {
+        return text.xor_in2out(stream);
     };
-    // The last 16 bytes overlap the last whole block.
+    // The last 16 bytes overlap the last whole block, so they are made before that is written.
     let end = xor(s, t);
-    for (t, s) in text.as_chunks_mut().0.iter_mut().zip(stream.as_chunks().0) {
-        *t = xor(t, s);
+    for (mut t, s) in text.reborrow().into_chunks::<U16>().0.into_iter().zip(stream.as_chunks().0) {
+        *t.get_out() = xor(s, &t.clone_in().into()).into();
     }
-    if let Some(t) = text.last_chunk_mut() {
+    if let Some(t) = text.get_out().last_chunk_mut() {
         *t = end;
     }
 }
