@@ -21,11 +21,11 @@ use zeroize::Zeroize;
 use crate::Error;
 
 /// The longest text that is not left to the `aes-gcm` crate.
-const SHORT: usize = 16 * SHORT_BLOCKS;
-const SHORT_BLOCKS: usize = 64;
-/// Most rows. An array of their own, since clearing a large one takes a tenth of the time.
-const TINY: usize = 16 * TINY_BLOCKS;
-const TINY_BLOCKS: usize = 19;
+const SHORT: usize = 16 * (SHORT_BLOCKS - 1);
+const SHORT_BLOCKS: usize = 65;
+/// Most rows. Their keystream has a shorter array, since clearing the long one is not for nothing.
+const TINY: usize = 16 * (TINY_BLOCKS - 1);
+const TINY_BLOCKS: usize = 20;
 
 type Block = [u8; 16];
 
@@ -114,10 +114,10 @@ impl Gcm {
     }
 
     fn seal_short<const N: usize>(&self, iv: &[u8; 12], text: &mut [u8]) -> Block {
-        let mut stream = Keystream { mask: [0; 16], text: [[0; 16]; N] };
-        stream.fill(&self.aes, iv, text.len());
-        apply(stream.text.as_flattened(), (&mut *text).into());
-        xor(&stream.mask, &self.ghash(text))
+        let mut stream = [[0; 16]; N];
+        let (mask, stream) = self.keystream(iv, text.len(), &mut stream);
+        apply(stream, (&mut *text).into());
+        xor(mask, &self.ghash(text))
     }
 
     fn open_short<const N: usize>(
@@ -128,18 +128,33 @@ impl Gcm {
         out: &mut [u8],
     ) -> Result<(), Error> {
         let text = InOutBuf::new(sealed, out).map_err(|_| Error::WrongLength)?;
-        let mut stream = Keystream { mask: [0; 16], text: [[0; 16]; N] };
-        stream.fill(&self.aes, iv, sealed.len());
-        let expected = u128::from_ne_bytes(xor(&stream.mask, &self.ghash(sealed)));
+        let mut stream = [[0; 16]; N];
+        let (mask, stream) = self.keystream(iv, sealed.len(), &mut stream);
+        let expected = u128::from_ne_bytes(xor(mask, &self.ghash(sealed)));
         if !bool::from(expected.ct_eq(&u128::from_ne_bytes(*tag))) {
             return Err(Error::Damaged);
         }
-        apply(stream.text.as_flattened(), text);
+        apply(stream, text);
         Ok(())
     }
 
+    /// What AES makes of the counter: the mask of the tag, and what is added to a text of `len`
+    /// bytes. An array of the caller's, since one of this length is not moved for nothing.
+    #[inline(always)]
+    fn keystream<'a, const N: usize>(
+        &self,
+        iv: &[u8; 12],
+        len: usize,
+        stream: &'a mut [Block; N],
+    ) -> (&'a Block, &'a [u8]) {
+        let (blocks, _) = stream.split_at_mut((len.div_ceil(16) + 1).min(N));
+        self.aes.encrypt_with_backend(Counters { iv, blocks });
+        let [mask, text @ ..] = &stream[..] else { unreachable!("the array is not empty") };
+        (mask, text.as_flattened())
+    }
+
     /// GHASH of the associated data, the sealed text and the block of lengths. Four blocks at once
-    /// are as quick as two by themselves, and the last ones are waited for; so those that do not make
+    /// take as long as two one by one, and the last ones are waited for; so those that do not make
     /// up a four go first.
     #[inline(always)]
     fn ghash(&self, sealed: &[u8]) -> Block {
@@ -155,11 +170,10 @@ impl Gcm {
         hash.update(Array::slice_as_chunks(fours).0);
 
         let mut end = [[0; 16]; 4];
+        let [.., lengths] = &mut end;
+        lengths[..8].copy_from_slice(&self.aad_bits.to_be_bytes());
+        lengths[8..].copy_from_slice(&(sealed.len() as u64 * 8).to_be_bytes());
         let (_, end) = end.split_at_mut(4 - blocks.min(4));
-        if let Some(lengths) = end.last_mut() {
-            lengths[..8].copy_from_slice(&self.aad_bits.to_be_bytes());
-            lengths[8..].copy_from_slice(&(sealed.len() as u64 * 8).to_be_bytes());
-        }
         let (text, _) = end.as_flattened_mut().split_at_mut(rest.len());
         text.copy_from_slice(rest);
         hash.update(Array::cast_slice_from_core(end));
@@ -167,26 +181,10 @@ impl Gcm {
     }
 }
 
-/// What AES makes of the counter: the mask of the tag, and as many blocks as the text needs.
-struct Keystream<const N: usize> {
-    mask: Block,
-    text: [Block; N],
-}
-
-impl<const N: usize> Keystream<N> {
-    /// In place, since an array of this length is not moved for nothing.
-    #[inline(always)]
-    fn fill(&mut self, aes: &Aes256Enc, iv: &[u8; 12], len: usize) {
-        let (text, _) = self.text.split_at_mut(len.div_ceil(16).min(N));
-        aes.encrypt_with_backend(Counters { iv, mask: &mut self.mask, text });
-    }
-}
-
 /// Runs inside `aes` and as compiled for the processor it found.
 struct Counters<'a> {
     iv: &'a [u8; 12],
-    mask: &'a mut Block,
-    text: &'a mut [Block],
+    blocks: &'a mut [Block],
 }
 
 impl BlockSizeUser for Counters<'_> {
@@ -205,8 +203,7 @@ impl BlockCipherEncClosure for Counters<'_> {
             backend.encrypt_block_inplace(&mut block);
             block.into()
         };
-        *self.mask = encrypt(1);
-        for (block, i) in self.text.iter_mut().zip(2..) {
+        for (block, i) in self.blocks.iter_mut().zip(1..) {
             *block = encrypt(i);
         }
     }

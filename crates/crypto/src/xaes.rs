@@ -68,7 +68,8 @@ pub(crate) struct Prefix {
 }
 
 /// Subkeys used lately, in a direct-mapped table of 256 with a shortcut to the last one. Filled
-/// slots cost about 650 bytes each and are reused in place. One per backend.
+/// slots cost about 450 bytes each, as much again once a long payload was met, and are reused in
+/// place. One per backend.
 pub struct SubkeyCache {
     slots: Box<[Option<Box<Slot>>; 256]>,
     last: u8,

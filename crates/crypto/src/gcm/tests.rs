@@ -98,6 +98,11 @@ fn wycheproof() {
     assert_eq!(count, 66);
 }
 
+#[test]
+fn a_filled_cache_stays_small() {
+    assert!(size_of::<Gcm>() <= 448, "SubkeyCache documents this: {}", size_of::<Gcm>());
+}
+
 proptest! {
     #[test]
     fn equal_to_the_aes_gcm_crate(
