@@ -16,6 +16,12 @@ seal_database($node, 'postgres', "$keys/root");
 $node->safe_psql('postgres', q{CREATE TABLE t (id int, v text) USING sealed_heap; ALTER TABLE t ALTER v SET STORAGE external;
 	CREATE TABLE salts (salt bytea) USING heap});
 
+# Without a query on psql's standard input, which a server that is not up yet would leave unread.
+sub wait_until_up {
+	for (1 .. 600) { return if system('pg_isready', '-q', '-h', $node->host, '-p', $node->port) == 0; usleep(100000); }
+	die 'the server does not come back';
+}
+
 # One client inserts numbered rows, each its own transaction, and prints the number once the commit returned.
 my $next = 1;
 my $acked = 0;
@@ -38,7 +44,7 @@ for my $round (1 .. 6) {
 	my @done = split /\n/, $out;
 	$acked = $done[-1] if @done;
 	if ($round % 2) {
-		$node->poll_query_until('postgres', 'SELECT 1', '1');
+		wait_until_up();
 	} else {
 		# children of the killed postmaster may still hold its shared memory for a moment
 		for my $try (1 .. 50) { last if $node->start(fail_ok => 1); $node->{_pid} = undef; usleep(200000); }
@@ -60,7 +66,7 @@ SKIP: {
 	skip 'COPY was faster than us', 3 unless $pid;
 	kill 'KILL', $pid;
 	eval { $h->finish };
-	$node->poll_query_until('postgres', 'SELECT 1', '1');
+	wait_until_up();
 	answers($node, 'postgres', 'SELECT count(*) FROM c', '0', 'COPY killed: no row');
 	$node->safe_psql('postgres', q{INSERT INTO c VALUES (1, 'after')});
 	answers($node, 'postgres', q{SELECT v FROM c}, 'after', 'COPY killed: the table goes on');
