@@ -144,6 +144,7 @@ mod raw {
             direction: pg_sys::ScanDirection::Type,
         ) -> pg_sys::HeapTuple;
         pub fn ProcessInterrupts();
+        pub fn MemoryContextReset(context: pg_sys::MemoryContext);
         #[cfg(feature = "pg15")]
         pub fn heap_update(
             relation: pg_sys::Relation,
@@ -221,6 +222,17 @@ mod raw {
             len: c_int,
         ) -> bool;
     }
+}
+
+/// Empties a memory context. Not guarded: it frees and cannot raise (utils/mmgr/mcxt.c; ours have no
+/// reset callbacks), and it is called for every row written.
+///
+/// # Safety
+/// Nothing in the context is used any more.
+#[allow(non_snake_case)]
+pub unsafe fn MemoryContextReset(context: pg_sys::MemoryContext) {
+    // SAFETY: the caller's promise.
+    unsafe { raw::MemoryContextReset(context) }
 }
 
 macro_rules! guarded {

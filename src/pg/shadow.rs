@@ -40,6 +40,9 @@ thread_local! {
     // pointers into a shadow beyond the call, so its address must hold until the backend ends
     // or nothing refers to it.
     static SHADOWS: RefCell<HashMap<pg_sys::Oid, Box<Shadow>>> = RefCell::new(HashMap::new());
+    /// The shadow used last: a statement writes to one table, row after row.
+    static LAST: std::cell::Cell<(pg_sys::Oid, *mut Shadow)> =
+        const { std::cell::Cell::new((pg_sys::InvalidOid, std::ptr::null_mut())) };
     static NO_COLUMNS: std::cell::Cell<pg_sys::TupleDesc> =
         const { std::cell::Cell::new(std::ptr::null_mut()) };
 }
@@ -167,9 +170,15 @@ fn refresh(rel: pg_sys::Relation, kind: Kind) -> pg_sys::Relation {
         }
         ((*rel).rd_id, &*rel)
     };
+    let last = LAST.get();
+    if last.0 == oid {
+        // SAFETY: LAST is reset wherever a shadow is dropped; shadows are boxed, so they stay put.
+        return unsafe { fill(&mut *last.1, real, kind) };
+    }
     SHADOWS.with(|all| {
         let mut all = all.borrow_mut();
         if all.len() > KEEP && !all.contains_key(&oid) {
+            LAST.set((pg_sys::InvalidOid, std::ptr::null_mut()));
             all.retain(|_, s| {
                 let used = s.rel.rd_refcnt > 0;
                 if !used {
@@ -188,38 +197,44 @@ fn refresh(rel: pg_sys::Relation, kind: Kind) -> pg_sys::Relation {
                 })
             }
         });
-        if !same_storage(&s.rel, real) {
-            close_smgr(&mut s.rel);
-        }
-        // The shadow's own link to smgr and its pins outlive the copy: on 15 and 16 smgr keeps a
-        // pointer to this very field as the "owner", and a scan may be open on the shadow.
-        let smgr = s.rel.rd_smgr;
-        let refcnt = s.rel.rd_refcnt;
-        // SAFETY: both are RelationData; `real` is not changed. Every pointer copied here is either
-        // replaced below or stays valid for one call into heapam, in which no invalidation is
-        // accepted (TOAST is off, nothing is opened).
-        unsafe {
-            std::ptr::copy_nonoverlapping(real, &mut s.rel, 1);
-            std::ptr::copy_nonoverlapping(real.rd_rel, &mut s.class, 1);
-        }
-        s.rel.rd_smgr = smgr;
-        s.rel.rd_refcnt = refcnt;
-        s.rel.rd_rel = &mut s.class;
-        s.rel.rd_options = copy_options(real, &mut s.options);
-        s.rel.rd_tableam = heap();
-        s.rel.rd_amcache = std::ptr::null_mut();
-        s.rel.trigdesc = std::ptr::null_mut();
-        s.rel.rd_rules = std::ptr::null_mut();
-        s.rel.rd_rsdesc = std::ptr::null_mut();
-        if let Kind::Opaque = kind {
-            s.class.relkind = pg_sys::RELKIND_TOASTVALUE as _;
-            s.class.relreplident = pg_sys::REPLICA_IDENTITY_NOTHING as _;
-            s.class.relnatts = 0;
-            s.rel.rd_att = no_columns();
-            clear_bitmaps(&mut s.rel);
-        }
-        &mut s.rel as pg_sys::Relation
+        LAST.set((oid, &raw mut **s));
+        fill(s, real, kind)
     })
+}
+
+/// Copies what the real entry says now into its shadow.
+fn fill(s: &mut Shadow, real: &pg_sys::RelationData, kind: Kind) -> pg_sys::Relation {
+    if !same_storage(&s.rel, real) {
+        close_smgr(&mut s.rel);
+    }
+    // The shadow's own link to smgr and its pins outlive the copy: on 15 and 16 smgr keeps a
+    // pointer to this very field as the "owner", and a scan may be open on the shadow.
+    let smgr = s.rel.rd_smgr;
+    let refcnt = s.rel.rd_refcnt;
+    // SAFETY: both are RelationData; `real` is not changed. Every pointer copied here is either
+    // replaced below or stays valid for one call into heapam, in which no invalidation is
+    // accepted (TOAST is off, nothing is opened).
+    unsafe {
+        std::ptr::copy_nonoverlapping(real, &mut s.rel, 1);
+        std::ptr::copy_nonoverlapping(real.rd_rel, &mut s.class, 1);
+    }
+    s.rel.rd_smgr = smgr;
+    s.rel.rd_refcnt = refcnt;
+    s.rel.rd_rel = &mut s.class;
+    s.rel.rd_options = copy_options(real, &mut s.options);
+    s.rel.rd_tableam = heap();
+    s.rel.rd_amcache = std::ptr::null_mut();
+    s.rel.trigdesc = std::ptr::null_mut();
+    s.rel.rd_rules = std::ptr::null_mut();
+    s.rel.rd_rsdesc = std::ptr::null_mut();
+    if let Kind::Opaque = kind {
+        s.class.relkind = pg_sys::RELKIND_TOASTVALUE as _;
+        s.class.relreplident = pg_sys::REPLICA_IDENTITY_NOTHING as _;
+        s.class.relnatts = 0;
+        s.rel.rd_att = no_columns();
+        clear_bitmaps(&mut s.rel);
+    }
+    &mut s.rel as pg_sys::Relation
 }
 
 /// Copies `rd_options`: the real entry frees its own when it is rebuilt, which a long index build

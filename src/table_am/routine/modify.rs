@@ -21,12 +21,15 @@ use crate::table_am::row;
 thread_local! {
     /// Memory for sealed tuples on their way into a page; reset by each callback that uses it.
     static SCRATCH: Cell<pg_sys::MemoryContext> = const { Cell::new(std::ptr::null_mut()) };
+    /// Whether something is in it.
+    static USED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Empties the scratch context at the end of a callback: a value of hundreds of megabytes went through.
 fn done_with(scratch: pg_sys::MemoryContext) {
     // SAFETY: made by `scratch`; nothing points into it any more.
-    unsafe { pg_sys::MemoryContextReset(scratch) };
+    unsafe { ffi::MemoryContextReset(scratch) };
+    USED.set(false);
 }
 
 /// The scratch context, emptied: a callback that raised left its tuples here.
@@ -43,10 +46,11 @@ fn scratch() -> pg_sys::MemoryContext {
                     64 * 1024,
                     8 * 1024 * 1024,
                 ));
-            } else {
-                pg_sys::MemoryContextReset(cell.get());
+            } else if USED.get() {
+                ffi::MemoryContextReset(cell.get());
             }
         }
+        USED.set(true);
         cell.get()
     })
 }
