@@ -94,6 +94,13 @@ pub fn statement_start() -> i64 {
     unsafe { raw::GetCurrentStatementStartTimestamp() }
 }
 
+/// Raises 25006 in a read-only transaction, so also on a standby. Writes below SQL pass by the check that
+/// commands get.
+pub fn prevent_if_read_only(command: &std::ffi::CStr) {
+    // SAFETY: reads a flag of this backend, and raises.
+    unsafe { pg_sys::PreventCommandIfReadOnly(command.as_ptr()) };
+}
+
 /// The time, in microseconds since 2000.
 pub fn now_us() -> i64 {
     // SAFETY: reads the clock.

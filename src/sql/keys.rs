@@ -9,11 +9,12 @@ use sealed_crypto::Suite;
 use super::{KEY_ADMIN, require_role};
 use crate::error::Error;
 use crate::keyring;
-use crate::pg::user;
+use crate::pg::{user, xact};
 
 #[pg_extern(sql = false)]
 fn add_key_provider(name: Option<&str>, kind: Option<&str>, options: Option<JsonB>) {
     let add = || {
+        xact::prevent_if_read_only(c"sealed.add_key_provider()");
         require_role("add a key provider", &[KEY_ADMIN])?;
         let (name, kind) = (given("name", name)?, given("kind", kind)?);
         let options = given("options", options)?.0;
@@ -29,6 +30,7 @@ fn add_key_provider(name: Option<&str>, kind: Option<&str>, options: Option<Json
 #[pg_extern(sql = false)]
 fn create_master_key(provider: Option<&str>, suite: Option<&str>) -> Uuid {
     let create = || {
+        xact::prevent_if_read_only(c"sealed.create_master_key()");
         require_role("create a master key", &[KEY_ADMIN])?;
         let suite = parse_suite(given("suite", suite)?)?;
         keyring::create_master_key(given("provider", provider)?, suite)
@@ -39,6 +41,7 @@ fn create_master_key(provider: Option<&str>, suite: Option<&str>) -> Uuid {
 #[pg_extern(sql = false)]
 fn rotate_master_key(provider: Option<&str>, suite: Option<&str>) -> Uuid {
     let rotate = || {
+        xact::prevent_if_read_only(c"sealed.rotate_master_key()");
         require_role("rotate the master key", &[KEY_ADMIN])?;
         keyring::rotate_master_key(provider, suite.map(parse_suite).transpose()?)
     };
@@ -53,6 +56,7 @@ fn add_recipient(
     legacy: Option<bool>,
 ) -> Uuid {
     let add = || {
+        xact::prevent_if_read_only(c"sealed.add_recipient()");
         require_role("add a recipient", &[KEY_ADMIN])?;
         if given("legacy", legacy)? {
             return Err(Error::BadArgument {

@@ -6,7 +6,7 @@ use super::keys::or_report;
 use super::{KEY_ADMIN, OPERATOR, require_role};
 use crate::error::Error;
 use crate::pg::catalog::Oid;
-use crate::pg::{class, user};
+use crate::pg::{class, user, xact};
 use crate::{keyring, policy};
 
 #[pg_extern(sql = false)]
@@ -16,6 +16,7 @@ fn is_sealed(relation: Oid) -> bool {
 
 #[pg_extern(sql = false)]
 fn rotate_data_key(relation: Oid) -> i32 {
+    xact::prevent_if_read_only(c"sealed.rotate_data_key()");
     or_report(rotate(relation))
 }
 

@@ -32,3 +32,14 @@ RESET ROLE;
 REVOKE USAGE ON SCHEMA qa FROM regress_sealed_keys;
 DROP ROLE regress_sealed_keys;
 DROP TABLE escrowed, victim, later;
+-- a read-only transaction writes no keys, though the library writes below SQL
+CREATE TABLE kept (a int) USING sealed_heap;
+BEGIN READ ONLY;
+SELECT left(qa.attempt(c), 5) AS sqlstate, c AS command FROM (VALUES
+  ($$SELECT sealed.add_key_provider('more', 'file', '{"path": "/tmp/more"}')$$),
+  ($$SELECT sealed.create_master_key('local')$$),
+  ($$SELECT sealed.rotate_master_key()$$),
+  ($$SELECT sealed.add_recipient('more', '\x00')$$),
+  ($$SELECT sealed.rotate_data_key('kept')$$)) v(c);
+ROLLBACK;
+DROP TABLE kept;

@@ -7,6 +7,7 @@
 //! - Only `modify`, `rewrite` and `toast` store tuples, through `pg::shadow` (TOAST rows directly).
 
 mod build;
+mod changed;
 mod modify;
 mod rewrite;
 mod scan;
