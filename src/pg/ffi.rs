@@ -54,173 +54,15 @@ pub const TOASTCOL_IGNORE: u8 = 0x10;
 /// Column: compression did not help.
 pub const TOASTCOL_INCOMPRESSIBLE: u8 = 0x20;
 
-mod raw {
+/// Functions that get a wrapper of their own below.
+mod plain {
     use super::*;
     unsafe extern "C-unwind" {
-        pub fn heap_insert(
-            relation: pg_sys::Relation,
-            tup: pg_sys::HeapTuple,
-            cid: pg_sys::CommandId,
-            options: c_int,
-            bistate: pg_sys::BulkInsertState,
-        );
-        pub fn heap_multi_insert(
-            relation: pg_sys::Relation,
-            slots: *mut *mut pg_sys::TupleTableSlot,
-            ntuples: c_int,
-            cid: pg_sys::CommandId,
-            options: c_int,
-            bistate: pg_sys::BulkInsertState,
-        );
-        pub fn heap_delete(
-            relation: pg_sys::Relation,
-            tid: pg_sys::ItemPointer,
-            cid: pg_sys::CommandId,
-            crosscheck: pg_sys::Snapshot,
-            wait: bool,
-            tmfd: *mut pg_sys::TM_FailureData,
-            changing_part: bool,
-        ) -> pg_sys::TM_Result::Type;
-        pub fn heap_finish_speculative(relation: pg_sys::Relation, tid: pg_sys::ItemPointer);
-        pub fn heap_abort_speculative(relation: pg_sys::Relation, tid: pg_sys::ItemPointer);
-        pub fn heap_fetch(
-            relation: pg_sys::Relation,
-            snapshot: pg_sys::Snapshot,
-            tuple: pg_sys::HeapTuple,
-            userbuf: *mut pg_sys::Buffer,
-            keep_buf: bool,
-        ) -> bool;
-        pub fn heap_getnext(
-            scan: pg_sys::TableScanDesc,
-            direction: pg_sys::ScanDirection::Type,
-        ) -> pg_sys::HeapTuple;
-        pub fn heap_getnextslot(
-            scan: pg_sys::TableScanDesc,
-            direction: pg_sys::ScanDirection::Type,
-            slot: *mut pg_sys::TupleTableSlot,
-        ) -> bool;
-        pub fn index_getnext_tid(
-            scan: pg_sys::IndexScanDesc,
-            direction: pg_sys::ScanDirection::Type,
-        ) -> pg_sys::ItemPointer;
-        pub fn index_insert(
-            index: pg_sys::Relation,
-            values: *mut pg_sys::Datum,
-            isnull: *mut bool,
-            tid: pg_sys::ItemPointer,
-            heap: pg_sys::Relation,
-            check_unique: pg_sys::IndexUniqueCheck::Type,
-            index_unchanged: bool,
-            info: *mut pg_sys::IndexInfo,
-        ) -> bool;
-        pub fn FormIndexDatum(
-            info: *mut pg_sys::IndexInfo,
-            slot: *mut pg_sys::TupleTableSlot,
-            estate: *mut pg_sys::EState,
-            values: *mut pg_sys::Datum,
-            isnull: *mut bool,
-        );
-        pub fn ExecPrepareQual(
-            qual: *mut pg_sys::List,
-            estate: *mut pg_sys::EState,
-        ) -> *mut pg_sys::ExprState;
-        pub fn ExecFetchSlotHeapTuple(
-            slot: *mut pg_sys::TupleTableSlot,
-            materialize: bool,
-            should_free: *mut bool,
-        ) -> pg_sys::HeapTuple;
-        pub fn RelationGetIndexAttrBitmap(
-            relation: pg_sys::Relation,
-            kind: pg_sys::IndexAttrBitmapKind::Type,
-        ) -> *mut pg_sys::Bitmapset;
-        pub fn table_open(oid: pg_sys::Oid, lock: pg_sys::LOCKMODE) -> pg_sys::Relation;
-        pub fn GetNewOidWithIndex(
-            relation: pg_sys::Relation,
-            index: pg_sys::Oid,
-            column: pg_sys::AttrNumber,
-        ) -> pg_sys::Oid;
-        pub fn systable_getnext_ordered(
-            scan: pg_sys::SysScanDesc,
-            direction: pg_sys::ScanDirection::Type,
-        ) -> pg_sys::HeapTuple;
-        pub fn ProcessInterrupts();
-        pub fn MemoryContextReset(context: pg_sys::MemoryContext);
-        #[cfg(feature = "pg15")]
-        pub fn heap_update(
-            relation: pg_sys::Relation,
-            otid: pg_sys::ItemPointer,
-            newtup: pg_sys::HeapTuple,
-            cid: pg_sys::CommandId,
-            crosscheck: pg_sys::Snapshot,
-            wait: bool,
-            tmfd: *mut pg_sys::TM_FailureData,
-            lockmode: *mut pg_sys::LockTupleMode::Type,
-        ) -> pg_sys::TM_Result::Type;
-        #[cfg(not(feature = "pg15"))]
-        pub fn heap_update(
-            relation: pg_sys::Relation,
-            otid: pg_sys::ItemPointer,
-            newtup: pg_sys::HeapTuple,
-            cid: pg_sys::CommandId,
-            crosscheck: pg_sys::Snapshot,
-            wait: bool,
-            tmfd: *mut pg_sys::TM_FailureData,
-            lockmode: *mut pg_sys::LockTupleMode::Type,
-            update_indexes: *mut pg_sys::TU_UpdateIndexes::Type,
-        ) -> pg_sys::TM_Result::Type;
-        pub fn begin_heap_rewrite(
-            old: pg_sys::Relation,
-            new: pg_sys::Relation,
-            oldest_xmin: pg_sys::TransactionId,
-            freeze_xid: pg_sys::TransactionId,
-            cutoff_multi: pg_sys::MultiXactId,
-        ) -> *mut c_void;
-        pub fn end_heap_rewrite(state: *mut c_void);
-        pub fn rewrite_heap_tuple(
-            state: *mut c_void,
-            old: pg_sys::HeapTuple,
-            new: pg_sys::HeapTuple,
-        );
-        pub fn rewrite_heap_dead_tuple(state: *mut c_void, old: pg_sys::HeapTuple) -> bool;
-        pub fn toast_tuple_init(ttc: *mut ToastTupleContext);
-        pub fn toast_tuple_find_biggest_attribute(
-            ttc: *mut ToastTupleContext,
-            for_compression: bool,
-            check_main: bool,
-        ) -> c_int;
-        pub fn toast_tuple_try_compression(ttc: *mut ToastTupleContext, attribute: c_int);
-        pub fn toast_delete_external(
-            rel: pg_sys::Relation,
-            values: *mut pg_sys::Datum,
-            isnull: *mut bool,
-            is_speculative: bool,
-        );
-        pub fn toast_delete_datum(
-            rel: pg_sys::Relation,
-            value: pg_sys::Datum,
-            is_speculative: bool,
-        );
-        pub fn toast_open_indexes(
-            toastrel: pg_sys::Relation,
-            lock: pg_sys::LOCKMODE,
-            toastidxs: *mut *mut pg_sys::Relation,
-            num_indexes: *mut c_int,
-        ) -> c_int;
-        pub fn toast_close_indexes(
-            toastidxs: *mut pg_sys::Relation,
-            num_indexes: c_int,
-            lock: pg_sys::LOCKMODE,
-        );
         #[cfg(not(feature = "pg18"))]
         pub fn init_toast_snapshot(toast_snapshot: pg_sys::Snapshot);
         #[cfg(feature = "pg18")]
         pub fn get_toast_snapshot() -> pg_sys::Snapshot;
-        pub fn datumIsEqual(
-            value1: pg_sys::Datum,
-            value2: pg_sys::Datum,
-            by_val: bool,
-            len: c_int,
-        ) -> bool;
+        pub fn MemoryContextReset(context: pg_sys::MemoryContext);
     }
 }
 
@@ -232,66 +74,163 @@ mod raw {
 #[allow(non_snake_case)]
 pub unsafe fn MemoryContextReset(context: pg_sys::MemoryContext) {
     // SAFETY: the caller's promise.
-    unsafe { raw::MemoryContextReset(context) }
+    unsafe { plain::MemoryContextReset(context) }
 }
 
+/// Declares C functions and, for each, a wrapper of the same name that guards the call.
 macro_rules! guarded {
-    ($($(#[$m:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?;)*) => {$(
-        $(#[$m])*
-        ///
-        /// # Safety
-        /// The arguments are what the C function of this name demands; an ERROR unwinds.
-        #[allow(non_snake_case, clippy::too_many_arguments)]
-        pub unsafe fn $name($($arg: $ty),*) $(-> $ret)? {
-            // SAFETY: the caller vouches for the arguments; the closure holds plain values only.
-            unsafe { guard(|| raw::$name($($arg),*)) }
+    ($($(#[$m:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?;)*) => {
+        mod raw {
+            use super::*;
+            unsafe extern "C-unwind" {
+                $($(#[$m])* pub fn $name($($arg: $ty),*) $(-> $ret)?;)*
+            }
         }
-    )*};
+        $(
+            $(#[$m])*
+            ///
+            /// # Safety
+            /// The arguments are what the C function of this name demands; an ERROR unwinds.
+            #[allow(non_snake_case, clippy::too_many_arguments)]
+            pub unsafe fn $name($($arg: $ty),*) $(-> $ret)? {
+                // SAFETY: the caller vouches for the arguments; the closure holds plain values only.
+                unsafe { guard(|| raw::$name($($arg),*)) }
+            }
+        )*
+    };
 }
 
 guarded! {
     /// Stores a tuple.
-    fn heap_insert(relation: pg_sys::Relation, tup: pg_sys::HeapTuple, cid: pg_sys::CommandId, options: c_int, bistate: pg_sys::BulkInsertState);
+    fn heap_insert(
+        relation: pg_sys::Relation,
+        tup: pg_sys::HeapTuple,
+        cid: pg_sys::CommandId,
+        options: c_int,
+        bistate: pg_sys::BulkInsertState,
+    );
     /// Stores many tuples.
-    fn heap_multi_insert(relation: pg_sys::Relation, slots: *mut *mut pg_sys::TupleTableSlot, ntuples: c_int, cid: pg_sys::CommandId, options: c_int, bistate: pg_sys::BulkInsertState);
+    fn heap_multi_insert(
+        relation: pg_sys::Relation,
+        slots: *mut *mut pg_sys::TupleTableSlot,
+        ntuples: c_int,
+        cid: pg_sys::CommandId,
+        options: c_int,
+        bistate: pg_sys::BulkInsertState,
+    );
     /// Deletes a tuple.
-    fn heap_delete(relation: pg_sys::Relation, tid: pg_sys::ItemPointer, cid: pg_sys::CommandId, crosscheck: pg_sys::Snapshot, wait: bool, tmfd: *mut pg_sys::TM_FailureData, changing_part: bool) -> pg_sys::TM_Result::Type;
+    fn heap_delete(
+        relation: pg_sys::Relation,
+        tid: pg_sys::ItemPointer,
+        cid: pg_sys::CommandId,
+        crosscheck: pg_sys::Snapshot,
+        wait: bool,
+        tmfd: *mut pg_sys::TM_FailureData,
+        changing_part: bool,
+    ) -> pg_sys::TM_Result::Type;
     /// Makes a speculative tuple an ordinary one.
     fn heap_finish_speculative(relation: pg_sys::Relation, tid: pg_sys::ItemPointer);
     /// Kills a speculative tuple.
     fn heap_abort_speculative(relation: pg_sys::Relation, tid: pg_sys::ItemPointer);
     /// Fetches the tuple at a TID.
-    fn heap_fetch(relation: pg_sys::Relation, snapshot: pg_sys::Snapshot, tuple: pg_sys::HeapTuple, userbuf: *mut pg_sys::Buffer, keep_buf: bool) -> bool;
+    fn heap_fetch(
+        relation: pg_sys::Relation,
+        snapshot: pg_sys::Snapshot,
+        tuple: pg_sys::HeapTuple,
+        userbuf: *mut pg_sys::Buffer,
+        keep_buf: bool,
+    ) -> bool;
     /// The next tuple of a heap scan.
-    fn heap_getnext(scan: pg_sys::TableScanDesc, direction: pg_sys::ScanDirection::Type) -> pg_sys::HeapTuple;
+    fn heap_getnext(
+        scan: pg_sys::TableScanDesc,
+        direction: pg_sys::ScanDirection::Type,
+    ) -> pg_sys::HeapTuple;
     /// The next tuple of a heap scan, into a slot.
-    fn heap_getnextslot(scan: pg_sys::TableScanDesc, direction: pg_sys::ScanDirection::Type, slot: *mut pg_sys::TupleTableSlot) -> bool;
+    fn heap_getnextslot(
+        scan: pg_sys::TableScanDesc,
+        direction: pg_sys::ScanDirection::Type,
+        slot: *mut pg_sys::TupleTableSlot,
+    ) -> bool;
     /// The next TID of an index scan.
-    fn index_getnext_tid(scan: pg_sys::IndexScanDesc, direction: pg_sys::ScanDirection::Type) -> pg_sys::ItemPointer;
+    fn index_getnext_tid(
+        scan: pg_sys::IndexScanDesc,
+        direction: pg_sys::ScanDirection::Type,
+    ) -> pg_sys::ItemPointer;
     /// Inserts an index entry.
-    fn index_insert(index: pg_sys::Relation, values: *mut pg_sys::Datum, isnull: *mut bool, tid: pg_sys::ItemPointer, heap: pg_sys::Relation, check_unique: pg_sys::IndexUniqueCheck::Type, index_unchanged: bool, info: *mut pg_sys::IndexInfo) -> bool;
+    fn index_insert(
+        index: pg_sys::Relation,
+        values: *mut pg_sys::Datum,
+        isnull: *mut bool,
+        tid: pg_sys::ItemPointer,
+        heap: pg_sys::Relation,
+        check_unique: pg_sys::IndexUniqueCheck::Type,
+        index_unchanged: bool,
+        info: *mut pg_sys::IndexInfo,
+    ) -> bool;
     /// Computes the index columns of a row.
-    fn FormIndexDatum(info: *mut pg_sys::IndexInfo, slot: *mut pg_sys::TupleTableSlot, estate: *mut pg_sys::EState, values: *mut pg_sys::Datum, isnull: *mut bool);
+    fn FormIndexDatum(
+        info: *mut pg_sys::IndexInfo,
+        slot: *mut pg_sys::TupleTableSlot,
+        estate: *mut pg_sys::EState,
+        values: *mut pg_sys::Datum,
+        isnull: *mut bool,
+    );
     /// Prepares a predicate.
-    fn ExecPrepareQual(qual: *mut pg_sys::List, estate: *mut pg_sys::EState) -> *mut pg_sys::ExprState;
+    fn ExecPrepareQual(
+        qual: *mut pg_sys::List,
+        estate: *mut pg_sys::EState,
+    ) -> *mut pg_sys::ExprState;
     /// The slot as a heap tuple.
-    fn ExecFetchSlotHeapTuple(slot: *mut pg_sys::TupleTableSlot, materialize: bool, should_free: *mut bool) -> pg_sys::HeapTuple;
+    fn ExecFetchSlotHeapTuple(
+        slot: *mut pg_sys::TupleTableSlot,
+        materialize: bool,
+        should_free: *mut bool,
+    ) -> pg_sys::HeapTuple;
     /// A set of columns that indexes are on.
-    fn RelationGetIndexAttrBitmap(relation: pg_sys::Relation, kind: pg_sys::IndexAttrBitmapKind::Type) -> *mut pg_sys::Bitmapset;
+    fn RelationGetIndexAttrBitmap(
+        relation: pg_sys::Relation,
+        kind: pg_sys::IndexAttrBitmapKind::Type,
+    ) -> *mut pg_sys::Bitmapset;
     /// Opens and locks a table.
     fn table_open(oid: pg_sys::Oid, lock: pg_sys::LOCKMODE) -> pg_sys::Relation;
     /// An OID that the index does not hold.
-    fn GetNewOidWithIndex(relation: pg_sys::Relation, index: pg_sys::Oid, column: pg_sys::AttrNumber) -> pg_sys::Oid;
+    fn GetNewOidWithIndex(
+        relation: pg_sys::Relation,
+        index: pg_sys::Oid,
+        column: pg_sys::AttrNumber,
+    ) -> pg_sys::Oid;
     /// The next tuple of an ordered scan.
-    fn systable_getnext_ordered(scan: pg_sys::SysScanDesc, direction: pg_sys::ScanDirection::Type) -> pg_sys::HeapTuple;
+    fn systable_getnext_ordered(
+        scan: pg_sys::SysScanDesc,
+        direction: pg_sys::ScanDirection::Type,
+    ) -> pg_sys::HeapTuple;
     /// Acts on a cancel or a shutdown.
     fn ProcessInterrupts();
     /// Replaces a tuple.
     #[cfg(feature = "pg15")]
-    fn heap_update(relation: pg_sys::Relation, otid: pg_sys::ItemPointer, newtup: pg_sys::HeapTuple, cid: pg_sys::CommandId, crosscheck: pg_sys::Snapshot, wait: bool, tmfd: *mut pg_sys::TM_FailureData, lockmode: *mut pg_sys::LockTupleMode::Type) -> pg_sys::TM_Result::Type;
+    fn heap_update(
+        relation: pg_sys::Relation,
+        otid: pg_sys::ItemPointer,
+        newtup: pg_sys::HeapTuple,
+        cid: pg_sys::CommandId,
+        crosscheck: pg_sys::Snapshot,
+        wait: bool,
+        tmfd: *mut pg_sys::TM_FailureData,
+        lockmode: *mut pg_sys::LockTupleMode::Type,
+    ) -> pg_sys::TM_Result::Type;
     /// Replaces a tuple.
     #[cfg(not(feature = "pg15"))]
-    fn heap_update(relation: pg_sys::Relation, otid: pg_sys::ItemPointer, newtup: pg_sys::HeapTuple, cid: pg_sys::CommandId, crosscheck: pg_sys::Snapshot, wait: bool, tmfd: *mut pg_sys::TM_FailureData, lockmode: *mut pg_sys::LockTupleMode::Type, update_indexes: *mut pg_sys::TU_UpdateIndexes::Type) -> pg_sys::TM_Result::Type;
+    fn heap_update(
+        relation: pg_sys::Relation,
+        otid: pg_sys::ItemPointer,
+        newtup: pg_sys::HeapTuple,
+        cid: pg_sys::CommandId,
+        crosscheck: pg_sys::Snapshot,
+        wait: bool,
+        tmfd: *mut pg_sys::TM_FailureData,
+        lockmode: *mut pg_sys::LockTupleMode::Type,
+        update_indexes: *mut pg_sys::TU_UpdateIndexes::Type,
+    ) -> pg_sys::TM_Result::Type;
     /// Starts copying a table into new storage (`access/heap/rewriteheap.c`).
     fn begin_heap_rewrite(
         old: pg_sys::Relation,
@@ -351,7 +290,7 @@ guarded! {
 #[cfg(not(feature = "pg18"))]
 pub unsafe fn toast_snapshot(storage: *mut pg_sys::SnapshotData) -> pg_sys::Snapshot {
     // SAFETY: init_toast_snapshot() only fills `storage`, and raises if no snapshot is active.
-    unsafe { guard(|| raw::init_toast_snapshot(storage)) };
+    unsafe { guard(|| plain::init_toast_snapshot(storage)) };
     storage
 }
 
@@ -362,5 +301,5 @@ pub unsafe fn toast_snapshot(storage: *mut pg_sys::SnapshotData) -> pg_sys::Snap
 #[cfg(feature = "pg18")]
 pub unsafe fn toast_snapshot(_storage: *mut pg_sys::SnapshotData) -> pg_sys::Snapshot {
     // SAFETY: returns a static snapshot, and raises if no snapshot is active.
-    unsafe { guard(|| raw::get_toast_snapshot()) }
+    unsafe { guard(|| plain::get_toast_snapshot()) }
 }
