@@ -11,7 +11,7 @@ use IPC::Run ();
 use Time::HiRes qw(usleep);
 
 my $keys = keys_dir();
-my $node = sealed_node('trouble', "autovacuum = off\nlog_min_messages = notice\nlog_min_error_statement = panic\n");
+my $node = sealed_node('trouble', "autovacuum = off\nlog_min_messages = notice\n");
 seal_database($node, 'postgres', "$keys/root");
 $node->safe_psql('postgres', q{CREATE TABLE t (id int, v text) USING sealed_heap; INSERT INTO t VALUES (0, 'before')});
 
@@ -51,6 +51,18 @@ like($told, qr/Failing row contains \(50, shown to the client\)/, 'the client is
 is(scalar(hits([ 'shown to the client' ], $node->logfile)), 0, 'nor is the statement logged');
 $node->psql('postgres', q{CREATE TABLE plain_k (id int CHECK (id < 10), v text); INSERT INTO plain_k VALUES (50, 'NEEDLE-of-heap')});
 isnt(scalar(hits([ 'NEEDLE-of-heap' ], $node->logfile)), 0, 'a heap table is logged as ever');
+
+# Most drivers start a query in one message and run it in another, each a statement of its own to the clock.
+$node->safe_psql('postgres', q{INSERT INTO k VALUES (3, 'three')});
+my $script = $node->basedir . '/extended.sql';
+append_to_file($script, "SELECT 1 / (length(v) - length(v)), 'NEEDLE-extended' FROM k;\n");
+my $errors = () = slurp_bytes($node->logfile) =~ /division by zero/g;
+for my $mode ('simple', 'extended', 'prepared') {
+	IPC::Run::run([ 'pgbench', '-n', '-t', '1', '-M', $mode, '-f', $script, '-h', $node->host, '-p', $node->port, 'postgres' ], '>', \my $o, '2>', \my $e);
+	my $now = () = slurp_bytes($node->logfile) =~ /division by zero/g;
+	is($now, ++$errors, "-M $mode: the error is logged");
+	is(scalar(hits([ 'NEEDLE-extended' ], $node->logfile)), 0, "-M $mode: without the statement");
+}
 
 # the stock setting does the same for every table
 my $size = -s $node->logfile;

@@ -1,10 +1,13 @@
 //! The server log: values of sealed tables are kept out of it.
 //!
-//! An error in a statement that touches a sealed table is logged with the statement, and PostgreSQL
-//! puts values into CONTEXT ("COPY t, line 7: ...", "SQL statement ...") and into the DETAIL of
-//! constraint violations ("Failing row contains (...)"). The client still sees all of it; the log
-//! gets the message, the SQLSTATE and the hint. What a message itself quotes ("invalid input syntax
-//! for type integer: ...") is no stored value, and `log_statement` is the administrator's choice.
+//! PostgreSQL logs an error with the statement, and puts values into CONTEXT ("COPY t, line 7: ...",
+//! "SQL statement ...") and into the DETAIL of constraint violations ("Failing row contains (...)").
+//! From the moment a statement has a slot of a sealed table or opens a row, the log gets only the
+//! message, the SQLSTATE and the hint of its errors; the client still sees all of it. An error before
+//! that moment, in the parser or the planner, is logged with the statement: nobody knows yet which
+//! tables it is about, and it holds what the client sent, not what is stored. The same is true of what
+//! a message itself quotes ("invalid input syntax for type integer: ..."), and `log_statement` is the
+//! administrator's choice.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -28,7 +31,8 @@ pub fn install() {
     }
 }
 
-/// Notes that the running statement uses a sealed table.
+/// Notes that the running statement uses a sealed table. In the extended protocol each message is a
+/// statement of its own to the clock: slots are made at Bind, rows are opened at Execute.
 #[inline]
 pub fn uses_sealed_table() {
     STATEMENT.store(xact::statement_start(), Ordering::Relaxed);
@@ -36,7 +40,9 @@ pub fn uses_sealed_table() {
 
 /// Not guarded: runs while an error is being reported, calls nothing that raises and owns nothing.
 unsafe extern "C-unwind" fn emit_log(error: *mut pg_sys::ErrorData) {
-    if STATEMENT.load(Ordering::Relaxed) == xact::statement_start() {
+    let noted = STATEMENT.load(Ordering::Relaxed);
+    // A process without statements (checkpointer, startup) has the time 0 itself.
+    if noted != 0 && noted == xact::statement_start() {
         // SAFETY: the error that is being reported, ours to change until the hook returns.
         unsafe { scrub(&mut *error) };
     }

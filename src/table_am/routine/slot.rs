@@ -173,8 +173,11 @@ unsafe fn open(slot: *mut pg_sys::TupleTableSlot) {
     // SAFETY: called by the slot operations only, with a slot of ours.
     unsafe {
         let lazy = slot.cast::<LazySlot>();
-        if (*lazy).closed && !open_fast(lazy) {
-            open_slow(lazy);
+        if (*lazy).closed {
+            crate::pg::log::uses_sealed_table();
+            if !open_fast(lazy) {
+                open_slow(lazy);
+            }
         }
     }
 }
