@@ -196,8 +196,9 @@ unsafe fn fetch_raw(
     tid: pg_sys::ItemPointer,
     open: impl FnOnce(pg_sys::HeapTuple) -> Option<pg_sys::HeapTuple>,
 ) -> Option<pg_sys::HeapTuple> {
-    // SAFETY: heap_fetch() with keep_buf pins the page, which holds the bytes still while they are
-    // opened into the current context; an ERROR lets the resource owner drop the pin.
+    // SAFETY: a row that heap_fetch() finds has its page pinned, which holds the bytes still while they
+    // are opened into the current context; an ERROR lets the resource owner drop the pin. (keep_buf,
+    // false, would keep the pin of a row that is not visible too.)
     unsafe {
         let mut t = pg_sys::HeapTupleData { t_self: *tid, ..Default::default() };
         let mut buffer: pg_sys::Buffer = 0;
@@ -429,28 +430,8 @@ pub unsafe extern "C-unwind" fn tuple_update(
     })
 }
 
-#[cfg(feature = "pg15")]
-#[allow(clippy::too_many_arguments)]
-unsafe fn heap_update(
-    shadow: pg_sys::Relation,
-    otid: pg_sys::ItemPointer,
-    sealed: pg_sys::HeapTuple,
-    cid: pg_sys::CommandId,
-    crosscheck: pg_sys::Snapshot,
-    wait: bool,
-    tmfd: *mut pg_sys::TM_FailureData,
-    lockmode: *mut pg_sys::LockTupleMode::Type,
-    update_indexes: *mut bool,
-) -> pg_sys::TM_Result::Type {
-    // SAFETY: passed on from `tuple_update`; heapam_tuple_update() derives the flag the same way.
-    unsafe {
-        let result = ffi::heap_update(shadow, otid, sealed, cid, crosscheck, wait, tmfd, lockmode);
-        *update_indexes = result == pg_sys::TM_Result::TM_Ok && !tuple::is_heap_only(sealed);
-        result
-    }
-}
-
-#[cfg(not(feature = "pg15"))]
+/// heap_update(), with the word on indexes that heapam_tuple_update() makes of it: a version that is
+/// not heap-only needs every index, a failed one none.
 #[allow(clippy::too_many_arguments)]
 unsafe fn heap_update(
     shadow: pg_sys::Relation,
@@ -463,25 +444,26 @@ unsafe fn heap_update(
     lockmode: *mut pg_sys::LockTupleMode::Type,
     update_indexes: *mut UpdateIndexes,
 ) -> pg_sys::TM_Result::Type {
-    // SAFETY: passed on from `tuple_update`. heapam_tuple_update() overrules heap_update() in the
-    // same way: a version that is not heap-only needs every index, a failed one none.
+    // SAFETY: passed on from `tuple_update`.
     unsafe {
-        let result = ffi::heap_update(
-            shadow,
-            otid,
-            sealed,
-            cid,
-            crosscheck,
-            wait,
-            tmfd,
-            lockmode,
-            update_indexes,
-        );
-        if result != pg_sys::TM_Result::TM_Ok {
-            *update_indexes = pg_sys::TU_UpdateIndexes::TU_None;
-        } else if !tuple::is_heap_only(sealed) {
-            *update_indexes = pg_sys::TU_UpdateIndexes::TU_All;
-        }
+        #[cfg(feature = "pg15")]
+        let result = {
+            let r = ffi::heap_update(shadow, otid, sealed, cid, crosscheck, wait, tmfd, lockmode);
+            *update_indexes = r == pg_sys::TM_Result::TM_Ok && !tuple::is_heap_only(sealed);
+            r
+        };
+        #[cfg(not(feature = "pg15"))]
+        let result = {
+            let to = update_indexes;
+            let r =
+                ffi::heap_update(shadow, otid, sealed, cid, crosscheck, wait, tmfd, lockmode, to);
+            if r != pg_sys::TM_Result::TM_Ok {
+                *update_indexes = pg_sys::TU_UpdateIndexes::TU_None;
+            } else if !tuple::is_heap_only(sealed) {
+                *update_indexes = pg_sys::TU_UpdateIndexes::TU_All;
+            }
+            r
+        };
         result
     }
 }

@@ -179,11 +179,10 @@ pub unsafe fn save(
         let cid = pg_sys::GetCurrentCommandId(true);
         let (mut data, mut to) = payload(value);
         let total = data.len() as u32;
-        if let Some(id) = choose_value_id(rel, &table, oldexternal) {
-            to.va_valueid = id.id;
-            if id.stored {
-                data = &[];
-            }
+        let id = choose_value_id(rel, &table, oldexternal);
+        to.va_valueid = id.id;
+        if id.stored {
+            data = &[];
         }
         to.va_toastrelid = if (*rel).rd_toastoid == pg_sys::InvalidOid {
             (*table.rel).rd_id
@@ -228,20 +227,18 @@ unsafe fn choose_value_id(
     rel: pg_sys::Relation,
     table: &ToastTable,
     oldexternal: *const u8,
-) -> Option<ValueId> {
+) -> ValueId {
     // SAFETY: as for `save`.
     unsafe {
         let rewritten = (*rel).rd_toastoid;
         if rewritten == pg_sys::InvalidOid {
-            return Some(ValueId { id: table.new_value_id(), stored: false });
+            return ValueId { id: table.new_value_id(), stored: false };
         }
         if !oldexternal.is_null() && varlena::is_ondisk(oldexternal) {
             let from = varlena::pointer(oldexternal);
             if from.va_toastrelid == rewritten {
-                return Some(ValueId {
-                    id: from.va_valueid,
-                    stored: table.has_value(from.va_valueid),
-                });
+                let id = from.va_valueid;
+                return ValueId { id, stored: table.has_value(id) };
             }
         }
         let old = ToastTable::open(rewritten, pg_sys::AccessShareLock as i32);
@@ -252,7 +249,7 @@ unsafe fn choose_value_id(
             }
         };
         old.close();
-        Some(ValueId { id, stored: false })
+        ValueId { id, stored: false }
     }
 }
 
