@@ -1,5 +1,6 @@
 # pg_sealed. `make` alone lists the targets. Variables: PG=15|17|18 (default 15; newer ones are built from
-# Debian's source packages first), PG_CONFIG=/path/to/pg_config (takes PG's place), DESTDIR, CASSERT=1.
+# Debian's source packages first; `make test` runs 15 and 18), CASSERT=1 (a server with assertions, built from
+# source), PG_CONFIG=/path/to/pg_config (takes the place of both), DESTDIR.
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -26,7 +27,7 @@ check: setup ## formatting, clippy, layer rules, licences and bans of dependenci
 unit: setup ## tests of the pure crates; no server
 	@scripts/test unit
 
-test: setup ## everything that proves it: unit, regress, isolation, TAP, fuzz (short)
+test: setup ## everything that proves it: unit, fuzz; regress, isolation, TAP, kill -9 on 15 and 18 with assertions
 	@scripts/test
 
 installcheck: install ## regression and isolation tests in throw-away clusters
@@ -47,7 +48,7 @@ bench: setup install ## heap against sealed_heap, interleaved; writes docs/perfo
 soak: setup install ## kill -9 under load, SECS=600
 	@pg_test/soak
 
-pg-source: ## build PostgreSQL PG=17|18 from Debian's source package, outside the tree
+pg-source: ## build PostgreSQL PG=15|17|18 from Debian's source package, outside the tree
 	@scripts/pg-source $(PG)
 
 image: ## container image on the official postgres image

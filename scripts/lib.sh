@@ -129,15 +129,18 @@ pg_config_path() {
     die "no PostgreSQL $PG here: run 'scripts/setup' (15) or 'scripts/pg-source $PG' (17, 18)"
 }
 
-# use_pg: sets and exports PG_CONFIG, PG (from it), PG_BINDIR, PG_PKGLIBDIR, PG_SHAREDIR; PATH begins with
-# PG_BINDIR, so psql, initdb and pgbench are that version's.
+# use_pg: sets and exports PG_CONFIG, PG (from it), PG_BUILD (PG, with -cassert if it was built with
+# assertions), PG_BINDIR, PG_PKGLIBDIR, PG_SHAREDIR; PATH begins with PG_BINDIR, so psql, initdb and pgbench
+# are that version's.
 use_pg() {
     PG_CONFIG=$(pg_config_path)
     PG=$("$PG_CONFIG" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+    PG_BUILD=$PG
+    [[ $("$PG_CONFIG" --configure) != *--enable-cassert* ]] || PG_BUILD=$PG-cassert
     PG_BINDIR=$("$PG_CONFIG" --bindir)
     PG_PKGLIBDIR=$("$PG_CONFIG" --pkglibdir)
     PG_SHAREDIR=$("$PG_CONFIG" --sharedir)
-    export PG_CONFIG PG PG_BINDIR PG_PKGLIBDIR PG_SHAREDIR PATH="$PG_BINDIR:$PATH"
+    export PG_CONFIG PG PG_BUILD PG_BINDIR PG_PKGLIBDIR PG_SHAREDIR PATH="$PG_BINDIR:$PATH"
     case $PG in 15 | 16 | 17 | 18) ;; *) die "PostgreSQL $PG is not supported (15 to 18 are): $PG_CONFIG" ;; esac
 }
 
