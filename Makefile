@@ -45,7 +45,7 @@ demo: setup install ## seal a real data set, query it, rotate keys, search the r
 bench: setup install ## heap against sealed_heap, interleaved; writes docs/performance.md
 	@benches/run
 
-soak: setup install ## kill -9 under load, SECS=600
+soak: setup install ## kill -9 under load and a check of every row after it, CYCLES=1000 (or SECS=)
 	@pg_test/soak
 
 pg-source: ## build PostgreSQL PG=15|17|18 from Debian's source package, outside the tree
