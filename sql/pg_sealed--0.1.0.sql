@@ -163,6 +163,12 @@ CREATE FUNCTION sealed.is_sealed(relation regclass) RETURNS boolean
 COMMENT ON FUNCTION sealed.is_sealed(regclass) IS
     'Whether a table or materialized view is sealed. Privilege: none.';
 
+CREATE FUNCTION sealed.stored_default(value anyelement) RETURNS anyelement
+    LANGUAGE c VOLATILE PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'stored_default_wrapper';
+COMMENT ON FUNCTION sealed.stored_default(anyelement) IS
+    'Returns its argument. ALTER TABLE ... ADD COLUMN uses it to write a default into the rows of a sealed table. Privilege: none.';
+
 CREATE FUNCTION sealed.read_status()
     RETURNS TABLE (version text, secret_memory text, keyring_size integer, keyring_used integer, salt_drawn_at timestamptz, salt_reserved bigint)
     LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 1
@@ -222,7 +228,7 @@ COMMENT ON VIEW sealed.tables IS
 GRANT USAGE ON SCHEMA sealed TO PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA sealed FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA sealed FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION sealed.is_sealed(regclass), sealed.suite_name(int2) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION sealed.is_sealed(regclass), sealed.stored_default(anyelement), sealed.suite_name(int2) TO PUBLIC;
 -- These two let owners of tables in, and check it themselves.
 GRANT EXECUTE ON FUNCTION sealed.rotate_data_key(regclass), sealed.verify(regclass) TO PUBLIC;
 GRANT SELECT ON sealed.keys, sealed.tables, sealed.status TO sealed_key_admin, sealed_operator, sealed_auditor;

@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my @needles = qw(NEEDLE-main-Quetzalcoatl NEEDLE-toast-Popocatepetl NEEDLE-copy-Tlaxcala NEEDLE-update-Xochimilco
-  NEEDLE-matview-Teotihuacan NEEDLE-unlogged-Ixtaccihuatl NEEDLE-jsonb-Huitzilopochtli NEEDLE-default-Coatlicue NEEDLE-rollback-Mictlan);
+  NEEDLE-matview-Teotihuacan NEEDLE-unlogged-Ixtaccihuatl NEEDLE-jsonb-Huitzilopochtli NEEDLE-default-Coatlicue NEEDLE-rollback-Mictlan NEEDLE-added-Tezcatlipoca);
 my $keys = keys_dir();
 my $sealed = sealed_node('sealed', "autovacuum = off\nwal_log_hints = on\nfull_page_writes = on\nmax_wal_size = 1GB\n", allows_streaming => 1);
 seal_database($sealed, 'postgres', "$keys/root");
@@ -42,6 +42,7 @@ INSERT INTO u SELECT 'NEEDLE-unlogged-Ixtaccihuatl' FROM generate_series(1, 300)
 CREATE TABLE d (a int, v text DEFAULT lower('needle-DEFAULT') || 'x');
 ALTER TABLE d ALTER v SET DEFAULT replace('NEEDLE_default_Coatlicue', '_', '-');
 INSERT INTO d SELECT g FROM generate_series(1, 10) g;
+ALTER TABLE d ADD w text DEFAULT replace('NEEDLE_added_Tezcatlipoca', '_', '-');
 CHECKPOINT;
 UPDATE t SET id = id + 1 WHERE id % 3 = 0;
 SELECT count(*) FROM t WHERE v LIKE '%x%';

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pgrx::pg_guard;
 use pgrx::pg_sys::{self, Oid};
 
-use super::class;
+use super::{add_column, class};
 use crate::error::Error;
 
 /// A command that the extension has an opinion on.
@@ -83,6 +83,8 @@ pub enum Published {
 
 /// The functions that decide.
 pub struct Deciders {
+    /// Whether a relation is a sealed table.
+    pub is_sealed: fn(Oid) -> bool,
     /// Before a command runs.
     pub before: fn(&Command) -> Result<(), Error>,
     /// After a table's access method was set.
@@ -150,19 +152,22 @@ unsafe extern "C-unwind" fn process_utility(
         _ => raw::standard_ProcessUtility as unsafe extern "C-unwind" fn(_, _, _, _, _, _, _, _),
     };
     // SAFETY: PostgreSQL passes a planned statement around a utility statement.
-    let watched = unsafe { before_command(statement) };
+    let watched = unsafe { before_command(statement, context) };
     // SAFETY: the arguments are passed on as they came; this frame has nothing to drop.
     unsafe {
         next(statement, query, read_only_tree, context, params, environment, receiver, completion)
     };
-    if watched != Oid::INVALID {
+    if watched != Oid::INVALID || add_column::any_wrapped() {
         // SAFETY: plain arguments.
         unsafe { after_command(watched) };
     }
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn before_command(statement: *mut pg_sys::PlannedStmt) -> Oid {
+unsafe extern "C-unwind" fn before_command(
+    statement: *mut pg_sys::PlannedStmt,
+    context: pg_sys::ProcessUtilityContext::Type,
+) -> Oid {
     let mut watched = Oid::INVALID;
     let Some(deciders) = DECIDERS.get() else { return watched };
     // SAFETY: the caller's promise.
@@ -170,6 +175,10 @@ unsafe extern "C-unwind" fn before_command(statement: *mut pg_sys::PlannedStmt) 
     // SAFETY: every node begins with its tag.
     let reindex = !node.is_null() && unsafe { (*node).type_ } == pg_sys::NodeTag::T_ReindexStmt;
     REINDEXING.store(reindex, Ordering::Relaxed);
+    if context != pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND {
+        // SAFETY: as above.
+        unsafe { add_column::begin(node) };
+    }
     // SAFETY: as above.
     for command in unsafe { commands(node) } {
         if let Err(error) = (deciders.before)(&command) {
@@ -184,9 +193,12 @@ unsafe extern "C-unwind" fn before_command(statement: *mut pg_sys::PlannedStmt) 
 
 #[pg_guard]
 unsafe extern "C-unwind" fn after_command(table: Oid) {
-    if let Some(deciders) = DECIDERS.get()
-        && let Err(error) = (deciders.method_set)(table)
-    {
+    let Some(deciders) = DECIDERS.get() else { return };
+    let mut done = add_column::unwrap();
+    if table != Oid::INVALID {
+        done = done.and_then(|()| (deciders.method_set)(table));
+    }
+    if let Err(error) = done {
         error.report();
     }
 }
@@ -203,9 +215,28 @@ unsafe extern "C-unwind" fn object_access(
         // SAFETY: the arguments are passed on as they came; this frame has nothing to drop.
         unsafe { previous(access, class, object, sub, arg) };
     }
-    if class == pg_sys::RelationRelationId && sub == 0 {
-        // SAFETY: as above.
-        unsafe { relation_access(access, object, arg) };
+    // SAFETY: as above.
+    unsafe {
+        if class == pg_sys::RelationRelationId && sub == 0 {
+            relation_access(access, object, arg);
+        } else if access == pg_sys::ObjectAccessType::OAT_POST_CREATE && sub > 0 {
+            column_access(class, object, sub as i16);
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn column_access(class: Oid, table: Oid, attnum: i16) {
+    let hook = match class {
+        pg_sys::RelationRelationId => add_column::added,
+        // Of a default, the object is the table too.
+        add_column::PG_ATTRDEF => add_column::default_stored,
+        _ => return,
+    };
+    if DECIDERS.get().is_some_and(|deciders| (deciders.is_sealed)(table))
+        && let Err(error) = hook(table, attnum)
+    {
+        error.report();
     }
 }
 

@@ -1,6 +1,7 @@
 //! The membrane: the only wrappers over the server's C interface.
 #![allow(unsafe_code)]
 
+pub mod add_column;
 pub mod call;
 pub mod catalog;
 pub mod class;

@@ -20,6 +20,7 @@ const AUDITOR: &CStr = c"sealed_auditor";
 pub fn init() {
     policy::init();
     hook::install(Deciders {
+        is_sealed: policy::is_sealed,
         before: ddl::before,
         method_set: ddl::method_set,
         created: ddl::created,
