@@ -1,0 +1,87 @@
+-- DROP COLUMN: values that are out of line, next to columns that stay, go and come again; as many TOAST values as heap at every step.
+-- errors: 6
+CREATE FUNCTION noise(seed int, n int) RETURNS text LANGUAGE sql IMMUTABLE AS
+  $$ SELECT left(string_agg(md5(seed || ':' || g), ''), n) FROM generate_series(1, n / 32 + 1) g $$;
+CREATE FUNCTION toasted(rel regclass) RETURNS bigint LANGUAGE plpgsql AS $$ DECLARE n bigint;
+BEGIN EXECUTE format('SELECT count(DISTINCT chunk_id) FROM %s', (SELECT reltoastrelid::regclass FROM pg_class WHERE oid = rel)) INTO n; RETURN n; END $$;
+CREATE TABLE t (id int PRIMARY KEY, b bool, gone1 text, c "char", stay text, n int8, gone2 text, s int2);
+ALTER TABLE t ALTER gone1 SET STORAGE external, ALTER stay SET STORAGE external, ALTER gone2 SET STORAGE external;
+INSERT INTO t SELECT g, g % 2 = 0, CASE WHEN g % 3 > 0 THEN noise(g, 4000) END, 'c', CASE WHEN g % 4 > 0 THEN noise(g + 100, 3000) ELSE 'short' END, g, CASE WHEN g % 5 > 0 THEN noise(g + 200, 2500) ELSE '' END, g FROM generate_series(1, 60) g;
+SELECT toasted('t');
+CREATE VIEW good AS SELECT count(*), sum(n) AS sn, sum(s) AS ss, bool_and(stay = CASE WHEN id % 4 > 0 THEN noise(id + 100, 3000) ELSE 'short' END) AS ok, md5(string_agg(t::text, '|' ORDER BY id)) FROM (SELECT id, b, c, stay, n, s FROM t) t;
+TABLE good;
+ALTER TABLE t DROP COLUMN gone1;
+TABLE good;
+SELECT toasted('t');
+UPDATE t SET n = n + 1 WHERE id <= 20;
+SELECT toasted('t'); TABLE good;
+UPDATE t SET stay = stay WHERE id BETWEEN 21 AND 30;
+SELECT toasted('t'); TABLE good;
+UPDATE t SET gone2 = noise(id + 300, 2600) WHERE id BETWEEN 31 AND 35;
+SELECT toasted('t'); TABLE good;
+DELETE FROM t WHERE id BETWEEN 36 AND 40;
+VACUUM t;
+SELECT toasted('t'); TABLE good;
+ALTER TABLE t DROP COLUMN gone2;
+ALTER TABLE t ADD COLUMN gone2 int;
+INSERT INTO t (id, b, c, stay, n, s, gone2) VALUES (404, true, 'c', 'short', 1, 1, 12);
+UPDATE t SET gone2 = id WHERE id % 2 = 0;
+SELECT toasted('t'), sum(gone2), count(gone2) FROM t; TABLE good;
+BEGIN; ALTER TABLE t DROP COLUMN n CASCADE; UPDATE t SET s = 0; SELECT count(*), sum(s) FROM t; ROLLBACK;
+TABLE good;
+BEGIN; SAVEPOINT a; ALTER TABLE t DROP COLUMN s CASCADE; ROLLBACK TO a; UPDATE t SET s = s + 1 WHERE id = 1; COMMIT;
+TABLE good;
+VACUUM FULL t;
+SELECT toasted('t'); TABLE good;
+ALTER TABLE t DROP COLUMN stay;
+ALTER TABLE t DROP COLUMN b CASCADE, ADD COLUMN b text DEFAULT 'new b';
+ALTER TABLE t DROP COLUMN stay CASCADE;
+SELECT count(*), sum(n), sum(s), min(b), md5(string_agg(t::text, '|' ORDER BY id)) FROM t;
+UPDATE t SET n = n; VACUUM t;
+SELECT toasted('t');
+-- with indexes and constraints on it, and in the key
+CREATE TABLE k (a int, b text, c int, d text, PRIMARY KEY (a), UNIQUE (b, c), CHECK (c > 0), CHECK (length(d) > 1));
+INSERT INTO k SELECT g, 'b' || g, g, noise(g, g * 80) FROM generate_series(1, 50) g;
+CREATE INDEX ON k (d) WHERE a < 30; CREATE INDEX ON k ((c + a)); CREATE STATISTICS st ON b, c FROM k;
+ALTER TABLE k DROP COLUMN b;
+SELECT indexrelid::regclass FROM pg_index WHERE indrelid = 'k'::regclass ORDER BY 1;
+INSERT INTO k VALUES (51, -1, 'xx');
+ALTER TABLE k DROP COLUMN c;
+INSERT INTO k VALUES (51, 'xx'); INSERT INTO k VALUES (51, 'xx');
+ALTER TABLE k DROP COLUMN a;
+SELECT count(*), md5(string_agg(d, '' ORDER BY d)) FROM k;
+CREATE INDEX ON k (left(d, 9)); SET enable_seqscan = off; SELECT count(*) FROM k WHERE left(d, 9) >= 'c' AND left(d, 9) < 'e'; RESET enable_seqscan;
+-- generated from it, referenced by it, in views and in rules
+CREATE TABLE g (a int PRIMARY KEY, b int GENERATED ALWAYS AS (a * 2) STORED, c text); CREATE TABLE r (x int REFERENCES g, y text);
+INSERT INTO g (a, c) SELECT i, noise(i, 2500) FROM generate_series(1, 10) i; INSERT INTO r SELECT i, 'r' FROM generate_series(1, 10) i;
+ALTER TABLE g DROP COLUMN a;
+ALTER TABLE g DROP COLUMN b;
+ALTER TABLE g DROP COLUMN a CASCADE;
+INSERT INTO r VALUES (99, 'no reference'); INSERT INTO g VALUES ('x');
+SELECT count(*), md5(string_agg(c, '' ORDER BY c)) FROM g;
+-- inherited and partitioned
+CREATE TABLE par (a int, b text, c text); CREATE TABLE kid (d text) INHERITS (par); CREATE TABLE kid2 (b text) INHERITS (par);
+INSERT INTO par VALUES (1, noise(1, 3000), 'c'); INSERT INTO kid VALUES (2, noise(2, 3000), 'c', noise(2, 4000)); INSERT INTO kid2 VALUES (3, noise(3, 3000), 'c');
+ALTER TABLE kid DROP COLUMN b;
+ALTER TABLE ONLY par DROP COLUMN c;
+ALTER TABLE par DROP COLUMN b;
+SELECT tableoid::regclass, * FROM par ORDER BY a; SELECT a, c, md5(d) FROM kid; SELECT a, c, md5(b) FROM kid2;
+ALTER TABLE kid DROP COLUMN c; ALTER TABLE kid DROP COLUMN d; ALTER TABLE par DROP COLUMN a;
+SELECT * FROM kid; SELECT count(*) FROM par;
+CREATE TABLE p (a int, gone text, b text) PARTITION BY LIST (a);
+CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); CREATE TABLE p2 (b text, a int, gone text); ALTER TABLE p ATTACH PARTITION p2 FOR VALUES IN (2);
+CREATE TABLE p3 PARTITION OF p FOR VALUES IN (3) USING sealed_heap; CREATE TABLE p4 PARTITION OF p FOR VALUES IN (4) USING heap;
+INSERT INTO p SELECT 1 + i % 4, noise(i, 3000), noise(i + 50, 2000 + i) FROM generate_series(1, 40) i;
+ALTER TABLE p DROP COLUMN gone;
+SELECT a, count(*), md5(string_agg(b, '' ORDER BY length(b))) FROM p GROUP BY a ORDER BY a;
+UPDATE p SET a = 1 + a % 4 WHERE length(b) % 2 = 0;
+SELECT a, count(*), md5(string_agg(b, '' ORDER BY length(b))) FROM p GROUP BY a ORDER BY a;
+ALTER TABLE p DROP COLUMN a;
+-- a table whose columns all go and come
+CREATE TABLE cycle (a int, v text);
+INSERT INTO cycle SELECT i, noise(i, 3000) FROM generate_series(1, 5) i;
+DO $$ BEGIN FOR i IN 1..30 LOOP EXECUTE format('ALTER TABLE cycle ADD COLUMN x%s text', i); EXECUTE format('UPDATE cycle SET x%s = noise(%s + a, 2500)', i, i); IF i > 3 THEN EXECUTE format('ALTER TABLE cycle DROP COLUMN x%s', i - 3); END IF; END LOOP; END $$;
+SELECT a, md5(v), md5(x28), md5(x29), md5(x30) FROM cycle ORDER BY a;
+SELECT toasted('cycle');
+UPDATE cycle SET a = a + 1; VACUUM cycle;
+SELECT toasted('cycle'), count(*), md5(string_agg(cycle::text, '|' ORDER BY a)) FROM cycle;
