@@ -123,7 +123,7 @@ pub fn check_verify(table: Relation) -> Result<(), Error> {
 
 /// Decides about one index, whether it is there already or not.
 pub fn check_index(table: &Class, index: Oid) -> Result<(), Error> {
-    if guc::plaintext_index() == PlaintextIndex::Allow {
+    if index_setting() == PlaintextIndex::Allow {
         return Ok(());
     }
     let index = class::index(index);
@@ -131,7 +131,7 @@ pub fn check_index(table: &Class, index: Oid) -> Result<(), Error> {
         relation: table.name.clone(),
         what: format!("index \"{}\"", class::relation_name(index.oid)),
     };
-    match guc::plaintext_index() {
+    match index_setting() {
         PlaintextIndex::Allow => {}
         PlaintextIndex::Warning => error.warn(),
         PlaintextIndex::Constraints if index.unique_constraint => error.warn(),
@@ -143,11 +143,17 @@ pub fn check_index(table: &Class, index: Oid) -> Result<(), Error> {
 /// Decides about CREATE INDEX, which is no constraint, before anything is done: a concurrent build
 /// that failed later would leave an invalid index.
 pub fn check_new_index(table: &Class) -> Result<(), Error> {
-    match guc::plaintext_index() {
+    match index_setting() {
         PlaintextIndex::Allow | PlaintextIndex::Warning => Ok(()),
         PlaintextIndex::Constraints | PlaintextIndex::Error => Err(Error::PlaintextIndex {
             relation: table.name.clone(),
             what: "the index".to_owned(),
         }),
     }
+}
+
+/// The setting, as far as it is asked: the indexes that pg_upgrade makes were decided about when they
+/// were made, perhaps under another setting.
+fn index_setting() -> PlaintextIndex {
+    if xact::is_binary_upgrade() { PlaintextIndex::Allow } else { guc::plaintext_index() }
 }

@@ -9,7 +9,7 @@ use Test::More;
 use File::Find;
 use File::Path qw(make_path);
 
-our @EXPORT = qw(keys_dir sealed_node seal_database refused answers slurp_bytes hits page_row flip spew);
+our @EXPORT = qw(keys_dir sealed_node seal_database refused answers slurp_bytes hits page_row flip spew digests undamaged server_of);
 
 # keys_dir(): a directory for root keys, outside every data directory.
 sub keys_dir {
@@ -109,6 +109,38 @@ sub flip {
 	seek $f, $at, 0;
 	print $f chr(ord($byte) ^ 0x04);
 	close $f;
+}
+
+# digests(NODE, DATABASE): a line for each table and materialized view outside the system's schemas: its rows, whatever
+# their order.
+sub digests {
+	my ($node, $db) = @_;
+	my @tables = split /\n/, $node->safe_psql($db, q{SELECT oid::regclass FROM pg_class WHERE relkind IN ('r', 'm')
+		AND relnamespace NOT IN ('sealed'::regnamespace, 'pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+		AND relpersistence <> 't' ORDER BY 1::text});
+	return $node->safe_psql($db, join(' UNION ALL ', map { "SELECT '$_', count(*), md5(string_agg(r::text, '|' ORDER BY r::text)) FROM $_ r" } @tables) . ' ORDER BY 1');
+}
+
+# undamaged(NODE, DATABASE, NAME): sealed.verify finds nothing in any sealed table, of which there is one at least.
+sub undamaged {
+	my ($node, $db, $name) = @_;
+	my ($rc, $out, $err) = $node->psql($db, q{SELECT count(DISTINCT t.relation) > 0, count(v.message), min(t.relation::text || v.message)
+		FROM sealed.tables t LEFT JOIN LATERAL sealed.verify(t.relation) v ON true});
+	is($rc == 0 ? $out : "failed: $err", 't|0|', "$name: sealed.verify of every table");
+}
+
+# server_of(VERSION): the directory of an installed server of that major version that has pg_sealed; undef if there is none.
+# The one that the tests run on, if it is that one; else Debian's, or one of scripts/pg-source (SEALED_CACHE).
+sub server_of {
+	my ($version) = @_;
+	my $cache = $ENV{SEALED_CACHE} // '/nonexistent';
+	my ($own) = grep { -x "$_/pg_config" } split /:/, $ENV{PATH};
+	for my $bin ($own, "/usr/lib/postgresql/$version/bin", "$cache/pg$version-cassert/bin", "$cache/pg$version/bin") {
+		next unless -x "$bin/postgres" && -x "$bin/pg_config" && `$bin/postgres --version` =~ / $version\./;
+		chomp(my $lib = `$bin/pg_config --pkglibdir`);
+		return $bin =~ s,/bin$,,r if -e "$lib/pg_sealed.so";
+	}
+	return undef;
 }
 
 1;

@@ -124,6 +124,12 @@ pub fn is_parallel_worker() -> bool {
     unsafe { pg_sys::ParallelWorkerNumber >= 0 }
 }
 
+/// Whether pg_upgrade runs this server, to make again what an older one had.
+pub fn is_binary_upgrade() -> bool {
+    // SAFETY: set from the postmaster's arguments before any library is loaded, then never changed.
+    unsafe { pg_sys::IsBinaryUpgrade }
+}
+
 /// The data directory.
 pub fn data_directory() -> std::path::PathBuf {
     use std::os::unix::ffi::OsStrExt;
