@@ -1,0 +1,38 @@
+-- Row locks of one session in every strength, with joins, sub-selects, savepoints (so multixacts) and TOAST values; cursors WITH HOLD over rows
+-- that change; TABLESAMPLE against the whole table.
+-- errors: 9
+CREATE FUNCTION noise(seed int, n int) RETURNS text LANGUAGE sql IMMUTABLE AS
+  $$ SELECT left(string_agg(md5(seed || ':' || g), ''), n) FROM generate_series(1, n / 32 + 1) g $$;
+CREATE TABLE t (pad text, id int PRIMARY KEY, n int, v text) WITH (autovacuum_enabled = off); ALTER TABLE t ALTER v SET STORAGE external;
+INSERT INTO t SELECT repeat('p', g), g, g % 4, CASE WHEN g % 2 = 0 THEN noise(g, 3000) END FROM generate_series(1, 60) g;
+CREATE TABLE u (id int, tid int REFERENCES t); INSERT INTO u SELECT g, g FROM generate_series(1, 60) g;
+BEGIN; SELECT id, length(v) FROM t WHERE id <= 3 ORDER BY id FOR UPDATE; SELECT id, length(v) FROM t WHERE id <= 3 ORDER BY id FOR NO KEY UPDATE; SELECT id, length(v) FROM t WHERE id <= 3 ORDER BY id FOR SHARE; SELECT id, length(v) FROM t WHERE id <= 3 ORDER BY id FOR KEY SHARE; COMMIT;
+BEGIN; SELECT t.id FROM t JOIN u ON tid = t.id WHERE n = 1 ORDER BY 1 LIMIT 3 FOR UPDATE OF t; SELECT t.id, length(v) FROM t JOIN u ON tid = t.id WHERE n = 2 ORDER BY 1 LIMIT 3 FOR SHARE OF u; SELECT t.id FROM t LEFT JOIN u ON tid = t.id WHERE t.id < 3 ORDER BY 1 FOR KEY SHARE OF t; COMMIT;
+SELECT t.id FROM t LEFT JOIN u ON tid = t.id FOR UPDATE; SELECT count(*) FROM t FOR UPDATE; SELECT DISTINCT n FROM t FOR UPDATE; SELECT id FROM t UNION SELECT id FROM u FOR UPDATE;
+SELECT * FROM (SELECT id, length(v) FROM t WHERE id < 5 ORDER BY id FOR UPDATE) s; WITH l AS (SELECT id, v FROM t WHERE id BETWEEN 5 AND 8 FOR UPDATE) UPDATE t SET n = 100 FROM l WHERE l.id = t.id RETURNING t.id, md5(t.v) = md5(l.v) \g /dev/null
+SELECT id, n FROM t WHERE id BETWEEN 4 AND 9 ORDER BY id FOR UPDATE; SELECT id FROM t WHERE id = (SELECT min(id) FROM t WHERE n = 3) FOR UPDATE SKIP LOCKED; SELECT id FROM t ORDER BY n, id LIMIT 2 OFFSET 1 FOR UPDATE NOWAIT;
+-- locked in subtransactions, changed above, rolled back to: the lock and the row are what heap's are
+BEGIN; SELECT id FROM t WHERE id = 10 FOR KEY SHARE; SAVEPOINT a; SELECT id FROM t WHERE id = 10 FOR UPDATE; SAVEPOINT b; UPDATE t SET v = noise(10, 4000) WHERE id = 10; ROLLBACK TO b; SELECT id, length(v) FROM t WHERE id = 10 FOR SHARE; UPDATE t SET n = -1 WHERE id = 10; ROLLBACK TO a; SELECT id, n, length(v) FROM t WHERE id = 10 FOR NO KEY UPDATE; SAVEPOINT c; DELETE FROM t WHERE id = 10; ROLLBACK TO c; UPDATE t SET id = 1010 WHERE id = 12; COMMIT;
+SELECT id, n, length(v) FROM t WHERE id IN (10, 12) ORDER BY id; DELETE FROM u WHERE tid = 12; UPDATE t SET id = 1012 WHERE id = 12; SELECT id, n FROM t WHERE id IN (12, 1012);
+BEGIN; SELECT id FROM t WHERE id = 14 FOR SHARE; SAVEPOINT a; SELECT id FROM t WHERE id = 14 FOR UPDATE; RELEASE a; SAVEPOINT b; UPDATE t SET v = v || '.' WHERE id = 14; SAVEPOINT c; UPDATE t SET v = v || '.' WHERE id = 14; ROLLBACK TO c; COMMIT; SELECT length(v) FROM t WHERE id = 14;
+DO $$ BEGIN FOR i IN 1..200 LOOP BEGIN PERFORM 1 FROM t WHERE id = 16 FOR KEY SHARE; UPDATE t SET n = n + 1 WHERE id = 16; IF i % 5 = 0 THEN RAISE EXCEPTION 'x'; END IF; EXCEPTION WHEN raise_exception THEN NULL; END; END LOOP; END $$; SELECT n, md5(v) FROM t WHERE id = 16;
+VACUUM (FREEZE) t; SELECT id, n FROM t WHERE id BETWEEN 9 AND 17 ORDER BY id FOR UPDATE; SELECT count(*), md5(string_agg(t::text, '|' ORDER BY id)) FROM t;
+-- functions and views that lock
+CREATE FUNCTION grab(k int) RETURNS SETOF t LANGUAGE sql AS $$ SELECT * FROM t WHERE n = k ORDER BY id LIMIT 2 FOR UPDATE SKIP LOCKED $$; SELECT id, length(v) FROM grab(3); CREATE VIEW lv AS SELECT id, v FROM t WHERE id < 20; SELECT id FROM lv WHERE id > 15 ORDER BY id FOR SHARE; DELETE FROM t WHERE id IN (SELECT id FROM t WHERE id BETWEEN 30 AND 35 AND id NOT IN (SELECT tid FROM u WHERE tid IS NOT NULL) FOR UPDATE SKIP LOCKED);
+-- a queue: take, work, remove
+CREATE TABLE q (id int PRIMARY KEY, job text, done bool DEFAULT false); INSERT INTO q SELECT g, noise(g, g * 60) FROM generate_series(1, 50) g;
+DO $$ DECLARE r q; BEGIN FOR i IN 1..25 LOOP DELETE FROM q WHERE id = (SELECT id FROM q WHERE NOT done ORDER BY id DESC FOR UPDATE SKIP LOCKED LIMIT 1) RETURNING * INTO r; IF r.job <> noise(r.id, r.id * 60) THEN RAISE EXCEPTION 'job % is wrong', r.id; END IF; UPDATE q SET done = true, job = job || r.id WHERE id = i; END LOOP; END $$; SELECT count(*), count(*) FILTER (WHERE done), md5(string_agg(job, '' ORDER BY id)) FROM q;
+-- WITH HOLD: what the cursor saw is kept, also TOAST values of rows that go
+BEGIN; DECLARE h1 CURSOR WITH HOLD FOR SELECT id, v FROM t WHERE v IS NOT NULL ORDER BY id; DECLARE h2 SCROLL CURSOR WITH HOLD FOR SELECT id, md5(v) FROM t ORDER BY id DESC; MOVE 3 FROM h1; FETCH 2 FROM h2; COMMIT;
+UPDATE t SET v = 'replaced' WHERE v IS NOT NULL; VACUUM t; DELETE FROM u; DELETE FROM t WHERE id > 40; VACUUM t;
+CREATE TABLE kept (id int, v text); DO $$ DECLARE c refcursor := 'h1'; i int; x text; BEGIN LOOP FETCH c INTO i, x; EXIT WHEN NOT FOUND; INSERT INTO kept VALUES (i, x); END LOOP; END $$; SELECT count(*), bool_and(v = noise(id, 3000) OR id IN (14, 10)), md5(string_agg(v, '' ORDER BY id)) FROM kept;
+FETCH BACKWARD 1 FROM h2; FETCH LAST FROM h2; FETCH ABSOLUTE 5 FROM h2; CLOSE ALL;
+BEGIN; DECLARE h3 CURSOR WITH HOLD FOR SELECT id, n FROM t WHERE id < 5 ORDER BY id FOR UPDATE; ROLLBACK;
+BEGIN; DECLARE h4 CURSOR WITH HOLD FOR SELECT id, v FROM t WHERE id < 8 ORDER BY id; SAVEPOINT s; DELETE FROM t WHERE id < 8; FETCH 2 FROM h4; ROLLBACK TO s; FETCH 2 FROM h4; COMMIT; ALTER TABLE t DROP COLUMN v CASCADE; FETCH 2 FROM h4; DROP TABLE t CASCADE; FETCH ALL FROM h4; CLOSE h4;
+-- TABLESAMPLE: a sample is part of the table, the same for the same seed, and the whole at 100
+CREATE TABLE big (id int, v text) WITH (autovacuum_enabled = off); INSERT INTO big SELECT g, noise(g, 100 + g % 300) FROM generate_series(1, 5000) g; DELETE FROM big WHERE id % 7 = 0; UPDATE big SET v = v || '!' WHERE id % 5 = 0;
+SELECT count(*), sum(id), md5(string_agg(v, '' ORDER BY id)) FROM big TABLESAMPLE SYSTEM (100); SELECT count(*), sum(id), md5(string_agg(v, '' ORDER BY id)) FROM big TABLESAMPLE BERNOULLI (100); SELECT count(*) FROM big TABLESAMPLE BERNOULLI (0);
+SELECT (SELECT array_agg(id ORDER BY id) FROM big TABLESAMPLE BERNOULLI (30) REPEATABLE (5)) = (SELECT array_agg(id ORDER BY id) FROM big TABLESAMPLE BERNOULLI (30) REPEATABLE (5)) AS same, (SELECT array_agg(id ORDER BY id) FROM big TABLESAMPLE SYSTEM (30) REPEATABLE (5)) = (SELECT array_agg(id ORDER BY id) FROM big TABLESAMPLE SYSTEM (30) REPEATABLE (5)) AS same_pages;
+SELECT bool_and(s.v = b.v), count(*) BETWEEN 800 AND 1800 AS about FROM (SELECT * FROM big TABLESAMPLE BERNOULLI (30) REPEATABLE (5)) s JOIN big b USING (id); SELECT bool_and(s.v = b.v), count(*) = count(DISTINCT s.id) AS once FROM (SELECT * FROM big TABLESAMPLE SYSTEM (50) REPEATABLE (6)) s JOIN big b USING (id);
+WITH pages AS (SELECT (ctid::text::point)[0] AS p, count(*) AS n FROM big GROUP BY 1), sampled AS (SELECT (ctid::text::point)[0] AS p, count(*) AS n FROM big TABLESAMPLE SYSTEM (40) REPEATABLE (9) GROUP BY 1) SELECT bool_and(pages.n = sampled.n) AS whole_pages, count(*) > 0 AS some FROM sampled JOIN pages USING (p);
+SELECT count(*) FROM big TABLESAMPLE SYSTEM (101); SELECT count(*) FROM big TABLESAMPLE SYSTEM (-1); UPDATE big SET v = 'sampled' WHERE id IN (SELECT id FROM big TABLESAMPLE BERNOULLI (100) WHERE id < 4) RETURNING id, v; SELECT count(*) FROM big b, LATERAL (SELECT * FROM big TABLESAMPLE BERNOULLI (100) WHERE id = b.id) s WHERE b.id < 50;
