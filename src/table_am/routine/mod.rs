@@ -8,6 +8,7 @@
 
 mod build;
 mod changed;
+mod estimate;
 mod modify;
 mod rewrite;
 mod scan;
@@ -70,6 +71,8 @@ fn routine() -> &'static pg_sys::TableAmRoutine {
         am.index_build_range_scan = Some(build::index_build_range_scan);
         am.index_validate_scan = Some(build::index_validate_scan);
         am.relation_copy_for_cluster = Some(rewrite::relation_copy_for_cluster);
+        am.relation_estimate_size = Some(estimate::relation_estimate_size);
+        am.relation_needs_toast_table = Some(estimate::relation_needs_toast_table);
         am.relation_toast_am = Some(relation_toast_am);
         am.relation_fetch_toast_slice = Some(toast::relation_fetch_toast_slice);
         am

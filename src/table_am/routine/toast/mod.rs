@@ -37,6 +37,20 @@ pub struct Attribute {
     pub storage: u8,
     /// `attisdropped`.
     pub dropped: bool,
+    /// The column's type.
+    pub of_type: pg_sys::Oid,
+}
+
+impl Attribute {
+    /// Whether the column is of storage PLAIN though its type could be moved out.
+    pub unsafe fn plain_by_choice(&self) -> bool {
+        let plain = pg_sys::TYPSTORAGE_PLAIN;
+        // SAFETY: a look-up in the system cache.
+        self.len == -1
+            && self.storage == plain
+            && !self.dropped
+            && unsafe { pg_sys::get_typstorage(self.of_type) } as u8 != plain
+    }
 }
 
 /// The column at `index` (from 0).
@@ -49,6 +63,7 @@ pub unsafe fn attribute(desc: pg_sys::TupleDesc, index: usize) -> Attribute {
             by_val: a.attbyval,
             storage: a.attstorage as u8,
             dropped: a.attisdropped,
+            of_type: a.atttypid,
         }
     }
 }
@@ -196,6 +211,29 @@ unsafe fn shrink(rel: pg_sys::Relation, ttc: &mut ToastTupleContext, options: i3
             let Some(i) = biggest(ttc, false, true) else { break };
             externalize(rel, ttc, i, options);
         }
+        // 5, not in core: move PLAIN out, only where the row would fit a page but for the seal.
+        if has_toast
+            && size(ttc) > target
+            && size(ttc) <= target + GROWTH
+            && let Some(i) = biggest_plain(ttc, desc)
+        {
+            externalize(rel, ttc, i, options);
+        }
+    }
+}
+
+/// The biggest value of storage PLAIN that can be moved out and is worth it.
+unsafe fn biggest_plain(ttc: &ToastTupleContext, desc: pg_sys::TupleDesc) -> Option<usize> {
+    // SAFETY: `ttc` has an entry a column; toast_tuple_init() noted the sizes, 0 of one that is out.
+    unsafe {
+        (0..(*desc).natts as usize)
+            .filter(|&i| !*ttc.isnull.add(i))
+            .map(|i| ((*ttc.attr.add(i)).size as usize, i))
+            .filter(|&(size, i)| {
+                size > varlena::TOAST_POINTER_SIZE + GROWTH && attribute(desc, i).plain_by_choice()
+            })
+            .max()
+            .map(|(_, i)| i)
     }
 }
 
