@@ -130,12 +130,12 @@ sub undamaged {
 }
 
 # server_of(VERSION): the directory of an installed server of that major version that has pg_sealed; undef if there is none.
-# The one that the tests run on, if it is that one; else Debian's, or one of scripts/pg-source (SEALED_CACHE).
+# The one that the tests run on, if it is that one; else one of scripts/pg-source (SEALED_CACHE), or Debian's.
 sub server_of {
 	my ($version) = @_;
 	my $cache = $ENV{SEALED_CACHE} // '/nonexistent';
 	my ($own) = grep { -x "$_/pg_config" } split /:/, $ENV{PATH};
-	for my $bin ($own, "/usr/lib/postgresql/$version/bin", "$cache/pg$version-cassert/bin", "$cache/pg$version/bin") {
+	for my $bin ($own, "$cache/pg$version-cassert/bin", "$cache/pg$version/bin", "/usr/lib/postgresql/$version/bin") {
 		next unless -x "$bin/postgres" && -x "$bin/pg_config" && `$bin/postgres --version` =~ / $version\./;
 		chomp(my $lib = `$bin/pg_config --pkglibdir`);
 		return $bin =~ s,/bin$,,r if -e "$lib/pg_sealed.so";

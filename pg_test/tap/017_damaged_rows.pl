@@ -1,0 +1,119 @@
+# What can be done with a damaged row, and with one whose large value is damaged: it is not read, not updated and not
+# rewritten, and it is deleted with a warning; everything else of the table stays right, and nothing is lost on the way.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use Sealed;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $keys = keys_dir();
+my %init = `initdb --help` =~ /--no-data-checksums/ ? (extra => ['--no-data-checksums']) : ();
+my $node = sealed_node('damaged', "autovacuum = off\n", %init);
+seal_database($node, 'postgres', "$keys/root");
+
+# good(TABLE): the rows that are whole, as SQL; 3 is damaged in the row itself, 6 in its large value. A condition on ctid
+# alone opens no row; with one on a column in the same WHERE, the executor takes the row apart before both.
+sub good { my ($t) = @_; return "SELECT count(*), bool_and(big = noise(id, 4000 + id)) FROM $t WHERE ctid <> ALL ('{\"(0,3)\",\"(0,6)\"}'::tid[])"; }
+my @tables = ('a', 'b', 'c');
+for my $t (@tables) {
+	$node->safe_psql('postgres', qq{SET client_min_messages = error; CREATE TABLE $t (id int, v text, big text) USING sealed_heap; ALTER TABLE $t ALTER big SET STORAGE external;
+		INSERT INTO $t SELECT g, 'v' || g, noise(g, 4000 + g) FROM generate_series(1, 10) g; SET sealed.plaintext_index = allow; CREATE INDEX ${t}_id ON $t (id)});
+}
+my (%row, %toast);
+for my $t (@tables) {
+	my ($path, $tid) = split / /, $node->safe_psql('postgres', "SELECT pg_relation_filepath('$t') || ' ' || ctid FROM $t WHERE id = 3");
+	my ($chunks, $relation) = split / /, $node->safe_psql('postgres', "SELECT pg_relation_filepath(reltoastrelid) || ' ' || reltoastrelid::regclass FROM pg_class WHERE oid = '$t'::regclass");
+	# values are stored in the order of the rows; the middle chunk of the sixth
+	my $chunk = $node->safe_psql('postgres', "SELECT ctid FROM $relation WHERE chunk_seq = 1 ORDER BY chunk_id OFFSET 5 LIMIT 1");
+	$row{$t} = [ $node->data_dir . "/$path", $tid ];
+	$toast{$t} = [ $node->data_dir . "/$chunks", $chunk, $relation ];
+}
+# damage(FILE, TID): a bit in the middle of what is sealed
+sub damage { my ($file, $tid) = @_; my ($block, $n) = $tid =~ /(\d+),(\d+)/; my ($at, $len) = page_row($file, $block, $n); flip($file, $at + $len - 20); }
+$node->stop;
+damage(@{ $row{$_} }[ 0, 1 ]) for @tables;
+damage(@{ $toast{$_} }[ 0, 1 ]) for @tables;
+$node->start;
+my $chunks = sub { my ($t) = @_; return $node->safe_psql('postgres', "SELECT count(*), count(DISTINCT chunk_id) FROM $toast{$t}[2]"); };
+is($chunks->('a'), '30|10', 'three chunks for each row');
+
+# reading
+for my $t (@tables) {
+	answers($node, 'postgres', qq{SELECT string_agg(ctid || ' ' || coalesce(attnum::text, '-') || ' ' || message, '; ' ORDER BY ctid) FROM sealed.verify('$t')},
+		$node->safe_psql('postgres', qq{SELECT '(0,3) - row (0,3) of sealed table "$t" is damaged; (0,6) 3 chunk 1 of large value ' || (SELECT DISTINCT chunk_id FROM $toast{$t}[2] ORDER BY 1 OFFSET 5 LIMIT 1) || ' of "$t" is damaged'}),
+		"$t: sealed.verify says which row, which column, which chunk");
+}
+refused($node, 'postgres', 'SELECT * FROM a', 'XX001', 'row \(0,3\) of sealed table "a" is damaged', 'reading the table');
+refused($node, 'postgres', q{SELECT big FROM a WHERE ctid = '(0,6)'}, 'XX001', 'chunk 1 of large value \d+ of "a" is damaged', 'reading the large value');
+answers($node, 'postgres', q{SELECT v, length(substr(big, 1, 400)) FROM a WHERE ctid = '(0,6)'}, 'v6|400', 'the rest of that row, and its whole chunks');
+answers($node, 'postgres', good('a'), '8|t', 'the other rows');
+
+# writing to the damaged row
+for my $sql (q{UPDATE a SET v = 'new' WHERE ctid = '(0,3)'}, q{UPDATE a SET v = 'new' WHERE id = 3}, q{UPDATE a SET v = 'new', big = 'new', id = 3 WHERE ctid = '(0,3)'}) {
+	refused($node, 'postgres', $sql, 'XX001', 'row \(0,3\) of sealed table "a" is damaged', $sql);
+}
+refused($node, 'postgres', q{SELECT * FROM a WHERE ctid = '(0,3)' FOR UPDATE}, 'XX001', 'row \(0,3\)', 'SELECT FOR UPDATE of it');
+refused($node, 'postgres', q{INSERT INTO b SELECT * FROM a}, 'XX001', 'row \(0,3\) of sealed table "a"', 'INSERT ... SELECT from it');
+refused($node, 'postgres', q{UPDATE a SET big = big || 'x' WHERE ctid = '(0,6)'}, 'XX001', 'chunk 1 of large value', 'UPDATE from the damaged large value');
+answers($node, 'postgres', 'SELECT count(*) FROM b', '10', 'nothing was inserted') ;
+
+# rewriting: refused, naming the row, and the table is as it was
+for my $t ('a', 'b') {
+	my $before = $node->safe_psql('postgres', "SELECT relfilenode, reltoastrelid FROM pg_class WHERE oid = '$t'::regclass");
+	for my $sql ("VACUUM FULL $t", "CLUSTER $t USING ${t}_id", "ALTER TABLE $t ALTER id TYPE bigint", "ALTER TABLE $t SET ACCESS METHOD heap") {
+		my $err = refused($node, 'postgres', $sql, 'XX001', "row \\(0,3\\) of sealed table \"$t\" is damaged", $sql);
+		like($err, qr/HINT:  .*sealed\.verify/, "$sql: the hint says how to find the others");
+	}
+	answers($node, 'postgres', "SELECT relfilenode, reltoastrelid FROM pg_class WHERE oid = '$t'::regclass", $before, "$t: the same files");
+	answers($node, 'postgres', good($t), '8|t', "$t: nothing is lost");
+	is($chunks->($t), '30|10', "$t: no chunk is lost");
+}
+# plain VACUUM and ANALYZE open nothing
+my ($rc, undef, $err) = $node->psql('postgres', 'VACUUM (FREEZE, ANALYZE) c');
+is($rc, 0, 'VACUUM goes by it') or diag($err);
+answers($node, 'postgres', good('c'), '8|t', 'and leaves the rest whole');
+
+# deleting the damaged row: its chunks, which only it could name, stay
+($rc, undef, $err) = $node->psql('postgres', q{DELETE FROM a WHERE ctid = '(0,3)'});
+is($rc, 0, 'DELETE by ctid of a damaged row');
+like($err, qr/WARNING:  row \(0,3\) of sealed table "a" is damaged/, 'with a warning');
+$node->safe_psql('postgres', 'VACUUM a');
+is($chunks->('a'), '30|10', 'its chunks stay');
+answers($node, 'postgres', q{SELECT string_agg(ctid || ' ' || attnum, ' ') FROM sealed.verify('a')}, '(0,6) 3', 'one finding is left');
+# deleting the row with the damaged large value: nothing of it is damaged but the value, so its chunks go too
+($rc, undef, $err) = $node->psql('postgres', q{DELETE FROM a WHERE id = 6});
+is("$rc $err", '0 ', 'DELETE of a row with a damaged large value needs no warning');
+$node->safe_psql('postgres', 'VACUUM a');
+is($chunks->('a'), '27|9', 'its chunks go');
+answers($node, 'postgres', q{SELECT count(*), bool_and(big = noise(id, 4000 + id)) FROM a}, '8|t', 'the rest reads');
+answers($node, 'postgres', q{SELECT count(*) FROM sealed.verify('a')}, '0', 'and is undamaged');
+$node->safe_psql('postgres', 'VACUUM FULL a');
+is($chunks->('a'), '24|8', 'VACUUM FULL takes the chunks that stayed');
+answers($node, 'postgres', q{SELECT count(*), bool_and(big = noise(id, 4000 + id)) FROM a}, '8|t', 'and leaves the rest whole');
+
+# a damaged large value alone stops a rewrite too, whatever the row can say; setting it to something else mends the row
+$node->safe_psql('postgres', q{DELETE FROM b WHERE ctid = '(0,3)'});
+for my $sql ('VACUUM FULL b', 'CLUSTER b USING b_id') { refused($node, 'postgres', $sql, 'XX001', 'chunk 1 of large value \d+ of "b" is damaged', "$sql with a damaged large value"); }
+is($chunks->('b'), '30|10', 'nothing is lost');
+$node->safe_psql('postgres', q{UPDATE b SET v = 'other' WHERE id = 6});
+answers($node, 'postgres', q{SELECT string_agg(attnum::text, '') FROM sealed.verify('b')}, '3', 'UPDATE of another column takes the damaged value along');
+$node->safe_psql('postgres', q{UPDATE b SET big = noise(6, 4006) WHERE id = 6; VACUUM FULL b});
+answers($node, 'postgres', q{SELECT count(*), bool_and(big = noise(id, 4000 + id)) FROM b}, '9|t', 'UPDATE of the damaged value mends the row');
+is($chunks->('b'), '27|9', 'and its chunks go');
+
+# what operations.md says: the rest of a table is saved without the damaged rows
+$node->safe_psql('postgres', q{CREATE TABLE rescued USING sealed_heap AS SELECT * FROM c WHERE ctid <> ALL (ARRAY(SELECT ctid FROM sealed.verify('c')))});
+answers($node, 'postgres', q{SELECT count(*), bool_and(big = noise(id, 4000 + id)) FROM rescued}, '8|t', 'the undamaged rows are saved');
+# several in one statement, rolled back, and by a cursor
+($rc, undef, $err) = $node->psql('postgres', q{BEGIN; DELETE FROM c WHERE ctid = ANY (ARRAY(SELECT ctid FROM sealed.verify('c'))); ROLLBACK});
+is($rc, 0, 'DELETE of what sealed.verify found, rolled back') or diag($err);
+answers($node, 'postgres', q{SELECT count(*) FROM sealed.verify('c')}, '2', 'both are there again');
+($rc, undef, $err) = $node->psql('postgres', q{DELETE FROM c WHERE ctid = ANY (ARRAY(SELECT ctid FROM sealed.verify('c')))});
+is($rc, 0, 'DELETE of what sealed.verify found') or diag($err);
+answers($node, 'postgres', good('c'), '8|t', 'the rest reads');
+$node->safe_psql('postgres', 'TRUNCATE c; DROP TABLE rescued');
+unlike(slurp_file($node->logfile), qr/PANIC|was terminated by signal/, 'nothing crashed');
+done_testing();
