@@ -12,7 +12,7 @@ use Test::More;
 
 my $seed = $ENV{SEALED_SEED} // (time ^ ($$ << 8)) & 0xffffff;
 srand($seed);
-my $restarts = $ENV{SEALED_ROUNDS} // 8;
+my $restarts = $ENV{SEALED_ROUNDS} // 6;
 my ($tables, $rows) = (40, 24);
 
 my $keys = keys_dir();
@@ -212,6 +212,23 @@ note("$_: $count{$_} tables, $wrong{$_} wrong rows") for sort keys %count;
 note('raised by ' . join ', ', map { "$_: $raised{$_} tables" } sort keys %raised);
 is($wrong{$_}, 0, "seed $seed: $_: right or refused ($count{$_} tables)") for sort keys %count;
 cmp_ok($heap_wrong, '>', 0, "seed $seed: the same in heap is wrong data, so this test would see it ($heap_wrong rows)");
+
+# lengths of a chunk that lead nowhere, or out of the tuple: as the length word of each table's first chunk
+my @lengths = (0, 1, 2, 3, 4, 8, 12, 16, 0x80, 0xff, 0x7ffc, 0x10000000, 0x7fffffff, 0x80000000, 0xfffffffc, 0xffffffff);
+for my $i (0 .. $#lengths) {
+	my $bytes = $file{ 'f' . ($i + 1) }{'toast bytes'};
+	my ($first) = items($bytes);
+	substr($bytes, $first->[2] + 32, 4) = pack('V', $lengths[$i]);
+	spew($file{ 'f' . ($i + 1) }{toast}, $bytes);
+}
+$node->start;
+for my $i (0 .. $#lengths) {
+	my $name = 'f' . ($i + 1);
+	like($node->safe_psql('postgres', "SELECT whole, seen, wrong, refused, states, named FROM inspect('$name')"),
+		qr/^XX001\|23\|0\|\(0,2\)\|XX001 chunk 0 of large value \d+ of "$name" is damaged\|\(0,2\)$/, sprintf('a chunk of length word %#x is refused', $lengths[$i]));
+}
+$node->stop;
+for my $f (values %file) { spew($f->{$_}, $f->{"$_ bytes"}) for grep { $f->{$_} } 'main', 'toast'; }
 $node->start;
 for my $t (1, 2, 4) { answers($node, 'postgres', "SELECT seen, wrong, refused, named FROM inspect('f$t')", "$rows|0||", "f$t is whole again"); }
 done_testing();

@@ -382,17 +382,21 @@ unsafe fn chunk_of<'a>(t: pg_sys::HeapTuple, desc: pg_sys::TupleDesc) -> Option<
             return None;
         }
         let p = values[2].cast_mut_ptr::<u8>().cast_const();
+        // A damaged header or length leads out of the tuple.
+        let end = (*t).t_data.cast::<u8>().cast_const().add((*t).t_len as usize);
+        let room = end.addr().checked_sub(p.addr()).filter(|&room| room >= varlena::VARHDRSZ)?;
         if varlena::is_external(p) || (!varlena::is_short(p) && varlena::is_compressed(p)) {
             return None;
         }
-        let data = if varlena::is_short(p) {
-            std::slice::from_raw_parts(p.add(1), varlena::size_short(p) - 1)
+        let (head, size) = if varlena::is_short(p) {
+            (1, varlena::size_short(p))
         } else {
-            std::slice::from_raw_parts(
-                p.add(varlena::VARHDRSZ),
-                varlena::size(p) - varlena::VARHDRSZ,
-            )
+            (varlena::VARHDRSZ, varlena::size(p))
         };
+        if size < head || size > room {
+            return None;
+        }
+        let data = std::slice::from_raw_parts(p.add(head), size - head);
         Some((values[1].value() as i32, data))
     }
 }
