@@ -124,7 +124,14 @@ pub fn any_wrapped() -> bool {
 
 /// After a command: defaults are again what it said. Columns of commands that were rolled back are passed over.
 pub fn unwrap() -> Result<(), Error> {
-    for ((table, attnum), of_type) in WRAPPED.take() {
+    let wrapped = WRAPPED.take();
+    // SAFETY: reads the state of the transaction.
+    if !unsafe { pg_sys::IsTransactionState() } {
+        // The command was the ROLLBACK after one that failed: nothing is left of that, and outside
+        // of a transaction no catalog can be read.
+        return Ok(());
+    }
+    for ((table, attnum), of_type) in wrapped {
         let Some(default) = stored(table, attnum) else { continue };
         // SAFETY: an expression node, which is only read; the tag says which.
         let said = unsafe {

@@ -80,7 +80,8 @@ unsafe fn check_row(
     buffer: &mut Vec<u64>,
     findings: &mut Vec<Finding>,
 ) {
-    // SAFETY: `raw` is pinned by the scan's slot; the buffer is aligned for a heap tuple.
+    // SAFETY: `raw` is pinned by the scan's slot; the buffer is aligned for a heap tuple; what is
+    // palloc'd has the length that is written, and goes with the memory context after an ERROR.
     unsafe {
         let ctid = (*raw).t_self;
         buffer.resize(((*raw).t_len as usize).div_ceil(8), 0);
@@ -95,8 +96,12 @@ unsafe fn check_row(
         }
         for (index, pointer) in toast::external_values(&mut head, (*rel).rd_att) {
             let total = varlena::extsize(&pointer);
-            let mut value = vec![0u8; total as usize];
-            let fetched = toast::fetch_slice(toastrel, pointer.va_valueid, total, 0, &mut value);
+            // The server's memory, not Rust's: where there is none, this is an ERROR and not the end
+            // of the process.
+            let bytes = pg_sys::palloc0(total as usize).cast::<u8>();
+            let value = std::slice::from_raw_parts_mut(bytes, total as usize);
+            let fetched = toast::fetch_slice(toastrel, pointer.va_valueid, total, 0, value);
+            pg_sys::pfree(bytes.cast());
             if let Err(e) = fetched {
                 findings.push(Finding { ctid, attnum: Some(index as i16 + 1), message: says(&e) });
             }
