@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build install uninstall check unit test installcheck prove_installcheck fuzz demo bench soak pg-source image clean
+.PHONY: help setup build install uninstall check unit test installcheck prove_installcheck fuzz demo bench soak valgrind pg-source image clean
 
 help: ## this list
 	@sed -nE 's/^([a-z_-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -47,6 +47,9 @@ bench: setup install ## heap against sealed_heap, interleaved; writes docs/perfo
 
 soak: setup install ## kill -9 under load and a check of every row after it, CYCLES=1000 (or SECS=)
 	@pg_test/soak
+
+valgrind: setup ## the server tests under memcheck, PostgreSQL 15; hours (T="regress toast" for a part)
+	@pg_test/valgrind $(T)
 
 pg-source: ## build PostgreSQL PG=15|17|18 from Debian's source package, outside the tree
 	@scripts/pg-source $(PG)

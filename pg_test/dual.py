@@ -45,7 +45,7 @@ def main():
     p = argparse.ArgumentParser()
     for name in ("host", "user", "bindir", "template", "tmp", "out"):
         p.add_argument("--" + name, required=True)
-    p.add_argument("--timeout", type=int, default=180)
+    p.add_argument("--timeout", type=int, default=int(os.environ.get("DUAL_TIMEOUT", "180")))
     p.add_argument("--heap-only", action="store_true", help="show that the scripts themselves are right")
     p.add_argument("names", nargs="*")
     args = p.parse_args()
