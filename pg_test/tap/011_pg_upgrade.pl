@@ -1,4 +1,4 @@
-# pg_upgrade of sealed data from 15 to 18, copying and linking files: no key is needed for it, everything reads afterwards, and
+# pg_upgrade of sealed data from 15 to 18, with every way to take files over: no key is needed for it, everything reads afterwards, and
 # the oids that the keys' catalog refers to are the same. The rows' seals name a table by a uuid of the catalog, chunks
 # their value's id: pg_upgrade moves both as they are.
 use strict;
@@ -92,8 +92,10 @@ if ($forget_versions) {
 $old->stop;
 
 my $base = PostgreSQL::Test::Utils::tempdir;
-for my $mode ('--copy', '--link') {
-	# each mode gets an old cluster of its own: --link takes it away
+my @upgrade = ("$new_prefix/bin/pg_upgrade", '--no-sync', '-b', "$old_prefix/bin", '-B', "$new_prefix/bin", '-p', $old->port);
+chdir $base;    # it writes where it stands
+for my $mode ('--copy', '--link', '--swap') {
+	# each mode gets an old cluster of its own: --link and --swap take it away
 	my $from = "$base/from$mode";
 	PostgreSQL::Test::Utils::system_or_bail('cp', '-a', $old->data_dir, $from);
 	my $new = PostgreSQL::Test::Cluster->new("new$mode", install_path => $new_prefix);
@@ -101,11 +103,18 @@ for my $mode ('--copy', '--link') {
 	$new->append_conf('postgresql.conf', $conf);
 	# the keys are out of reach while it runs
 	rename $keys, "$keys.away" or die;
+	if ($mode eq '--copy') {
+		# a new cluster that does not preload the library is refused before anything is touched
+		$new->append_conf('postgresql.conf', "shared_preload_libraries = ''\n");
+		my ($out, $log) = ('', '');
+		ok(!IPC::Run::run([ @upgrade, '--copy', '--check', '-d', $from, '-D', $new->data_dir, '-P', $new->port, '-s', $new->host ], '>&', \$out), 'a new cluster without the library is refused');
+		$log .= slurp_bytes($_) for glob($new->data_dir . '/pg_upgrade_output.d/*/*.txt');
+		like("$out$log", qr/pg_sealed/, 'and the report names it') or diag("$out\n$log");
+		$new->append_conf('postgresql.conf', $conf);
+	}
 	my $begun = time;
 	my $out = '';
-	chdir $base;
-	my $ok = IPC::Run::run([ "$new_prefix/bin/pg_upgrade", '--no-sync', '-d', $from, '-D', $new->data_dir, '-b', "$old_prefix/bin", '-B', "$new_prefix/bin",
-		'-s', $new->host, '-p', $old->port, '-P', $new->port, $mode ], '>&', \$out);
+	my $ok = IPC::Run::run([ @upgrade, $mode, '-d', $from, '-D', $new->data_dir, '-P', $new->port, '-s', $new->host ], '>&', \$out);
 	note(sprintf "pg_upgrade $mode: %.1f s\n%s", time - $begun, $out);
 	ok($ok, "pg_upgrade $mode, no key in reach") or do {
 		for my $log (glob($new->data_dir . '/pg_upgrade_output.d/*/log/*.log')) { diag(basename($log) . ": $_") for grep { /(ERROR|FATAL|HINT|DETAIL):|could not/ } split /\n/, slurp_bytes($log); }

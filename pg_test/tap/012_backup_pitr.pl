@@ -11,7 +11,8 @@ use Test::More;
 use File::Path qw(make_path);
 
 my $keys = keys_dir();
-my $node = sealed_node('primary', "autovacuum = off\nwal_level = replica\nmax_wal_size = 1GB\n", has_archiving => 1, allows_streaming => 1, extra => [ '-k' ]);
+my ($version) = `postgres --version` =~ / (\d+)/;
+my $node = sealed_node('primary', "autovacuum = off\nwal_level = replica\nmax_wal_size = 1GB\n" . ($version >= 17 ? "summarize_wal = on\n" : ''), has_archiving => 1, allows_streaming => 1, extra => [ '-k' ]);
 seal_database($node, 'postgres', "$keys/root");
 my @needles = ('NEEDLE-base-Cuauhtemoc', 'NEEDLE-wal-Moctezuma', 'NEEDLE-later-Itzcoatl');
 $node->safe_psql('postgres', q{CREATE TABLE t (id int, v text, big text) USING sealed_heap; ALTER TABLE t ALTER big SET STORAGE external;
@@ -31,14 +32,15 @@ rename "$keys/root", "$keys/away" or die;
 my $received = $node->basedir . '/received';
 make_path($received);
 $node->command_ok([ 'pg_receivewal', @to, '-D', $received, '--slot', 'r', '--create-slot' ], 'pg_receivewal --create-slot');
-my $start = $node->lsn('insert');
 my $receiver = IPC::Run::start([ 'pg_receivewal', @to, '-D', $received, '--slot', 'r', '--no-sync' ], '<', \'', '>', \my $rout, '2>', \my $rerr);
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_replication WHERE state = 'streaming'}), 'it streams');
+my $start = $node->lsn('insert');
 
 $node->command_ok([ 'pg_basebackup', @to, '-D', "$dir/plain", '-X', 'stream', '-c', 'fast', '--no-sync' ], 'pg_basebackup');
 $node->command_ok([ 'pg_basebackup', @to, '-D', "$dir/tar", '-Ft', '-X', 'fetch', '-c', 'fast', '--no-sync' ], 'pg_basebackup -Ft');
 $node->command_ok([ 'pg_basebackup', @to, '-D', "$dir/gzip", '-Ft', '-z', '-X', 'stream', '-c', 'fast', '--no-sync' ], 'pg_basebackup -Ft -z');
 $node->command_ok([ 'pg_verifybackup', "$dir/plain" ], 'pg_verifybackup of the plain one, with its WAL');
-$node->command_ok([ 'pg_verifybackup', '-n', "$dir/tar" ], 'pg_verifybackup of the tar') if `pg_verifybackup --version` =~ / (1[89]|[2-9]\d)/;
+$node->command_ok([ 'pg_verifybackup', '-n', "$dir/tar" ], 'pg_verifybackup of the tar') if $version >= 18;
 cmp_ok(scalar(hits([ 'found-by-the-search' ], "$dir/plain/base")), '>', 0, 'the search finds a heap row in the plain backup');
 cmp_ok(scalar(hits([ 'found-by-the-search' ], "$dir/tar")), '>', 0, 'and in the tar');
 is(join("\n", hits(\@needles, "$dir/plain", "$dir/tar")), '', 'no plaintext of sealed rows in either');
@@ -50,6 +52,14 @@ $node->safe_psql('postgres', q{INSERT INTO t SELECT g, 'NEEDLE-wal-Moctezuma', n
 refused($node, 'postgres', 'SELECT sealed.rotate_master_key()', '58P01', 'root key file', 'no rotation of the master key without its provider');
 my $at_point = $node->safe_psql('postgres', $sum);
 $node->safe_psql('postgres', q{SELECT pg_create_restore_point('before the accident'); DELETE FROM t; INSERT INTO t VALUES (-1, 'NEEDLE-later-Itzcoatl', NULL); DROP TABLE made; TRUNCATE u});
+# 17 brought backups of what changed
+if ($version >= 17) {
+	$node->command_ok([ 'pg_basebackup', @to, '-D', "$dir/changed", '-X', 'stream', '-c', 'fast', '--no-sync', '--incremental', "$dir/plain/backup_manifest" ], 'pg_basebackup --incremental');
+	command_ok([ 'pg_combinebackup', '--no-sync', "$dir/plain", "$dir/changed", '-o', "$dir/combined" ], 'pg_combinebackup');
+	$node->command_ok([ 'pg_verifybackup', "$dir/combined" ], 'pg_verifybackup of the two together');
+	is(join("\n", hits(\@needles, "$dir/changed", "$dir/combined")), '', 'no plaintext in what changed, and in both together');
+}
+my $at_end = $node->safe_psql('postgres', $sum);
 my $end = $node->lsn('insert');
 my $last = $node->safe_psql('postgres', 'SELECT pg_walfile_name(pg_current_wal_lsn())');
 $node->safe_psql('postgres', 'SELECT pg_switch_wal(); CHECKPOINT');
@@ -122,6 +132,19 @@ recover('from_tar', sub {
 	$new->start;
 	answers($new, 'postgres', $sum, $at_backup, 'from_gzip: with library and key, the rows of the backup');
 	undamaged($new, 'postgres', 'from_gzip');
+	$new->stop;
+}
+# the two backups together, to their end
+if ($version >= 17) {
+	rename "$keys/root", "$keys/away" or die;
+	my $new = PostgreSQL::Test::Cluster->new('combined');
+	$new->init_from_backup($node, 'combined');
+	$new->append_conf('postgresql.conf', "archive_mode = off\n");
+	$new->start;
+	refused($new, 'postgres', 'SELECT v FROM t', '58P01', 'root key file', 'combined: reading is refused');
+	rename "$keys/away", "$keys/root" or die;
+	answers($new, 'postgres', $sum, $at_end, 'combined: the rows of the second');
+	undamaged($new, 'postgres', 'combined');
 	$new->stop;
 }
 done_testing();
