@@ -91,5 +91,21 @@ unlink "$keys/held";
 $reader->finish;
 ok($out =~ /^$count\|t$/m || $out =~ /40001: canceling statement due to conflict with recovery|terminating connection due to conflict with recovery/, 'a reader in the way of replay is cancelled or right') or diag($out);
 undamaged($bare, 'postgres', 'after the conflict');
+# 17 brought a program that makes a logical replica of a physical one: refused as every publication of sealed tables is,
+# and the replica goes on as it was
+if (`postgres --version` =~ / (\d+)/ && $1 >= 17) {
+	$primary->append_conf('postgresql.conf', "wal_level = logical\n");
+	$primary->restart;
+	$bare->restart;
+	$primary->wait_for_catchup($bare, 'replay', $primary->lsn('write'));
+	$bare->stop;
+	$bare->command_checks_all([ 'pg_createsubscriber', '--pgdata', $bare->data_dir, '--publisher-server', $primary->connstr('postgres'), '--socketdir', $bare->host, '--subscriber-port', $bare->port, '--database', 'postgres' ],
+		1, [], [ qr/sealed table .* cannot be in publication/ ], 'pg_createsubscriber is refused');
+	$bare->start;
+	$primary->safe_psql('postgres', q{INSERT INTO t VALUES (7777, 'x', noise(7, 3000))});
+	$primary->wait_for_catchup($bare, 'replay', $primary->lsn('write'));
+	answers($bare, 'postgres', 'SELECT pg_is_in_recovery(), big = noise(7, 3000) FROM t WHERE id = 7777', 't|t', 'the replica goes on');
+	answers($primary, 'postgres', 'SELECT count(*) FROM pg_publication', '0', 'no publication is left behind');
+}
 unlike(slurp_file($_->logfile), qr/PANIC|was terminated by signal/, $_->name . ': nothing crashed') for $primary, $keyless, $bare;
 done_testing();

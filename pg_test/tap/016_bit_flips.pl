@@ -1,4 +1,4 @@
-# Random bits of main and TOAST files are flipped, without page checksums: every read is right or refused, and the server
+# Random bits of main and TOAST files are flipped, and ranges overwritten, without page checksums: every read is right or refused, and the server
 # stays up. A flipped bit of what is sealed is refused for exactly that row, and sealed.verify names it and no other.
 # SEALED_SEED=n repeats a run; the seed is in the name of every test.
 use strict;
@@ -130,10 +130,11 @@ sub flip_bit { my ($bytes, $at) = @_; substr($$bytes, $at, 1) = chr(ord(substr($
 my %kinds = (
 	'row payload' => [ 'main', 24, undef ], 'row header' => [ 'main', 0, 24 ], 'line pointer' => [ 'main' ], 'page header' => [ 'main' ], 'anywhere in main' => [ 'main' ],
 	'chunk payload' => [ 'toast', 36, undef ], 'chunk columns' => [ 'toast', 24, 36 ], 'chunk header' => [ 'toast', 0, 24 ], 'chunk line pointer' => [ 'toast' ],
-	'TOAST page header' => [ 'toast' ], 'anywhere in TOAST' => [ 'toast' ]);
+	'TOAST page header' => [ 'toast' ], 'anywhere in TOAST' => [ 'toast' ], 'garbage in main' => [ 'main' ], 'garbage in TOAST' => [ 'toast' ],
+	'zeros in main' => [ 'main' ], 'zeros in TOAST' => [ 'toast' ], 'end of TOAST cut off' => [ 'toast' ]);
 my @kinds = $asserts ? ('row payload', 'chunk payload') : sort keys %kinds;
 
-# damage(TABLE, KIND): flips one to four bits; the TIDs of rows whose sealed bytes were hit
+# damage(TABLE, KIND): flips one to four bits, or overwrites as many ranges; the TIDs of rows whose sealed bytes were hit
 sub damage {
 	my ($name, $kind) = @_;
 	my ($fork, $from, $to) = @{ $kinds{$kind} };
@@ -152,6 +153,14 @@ sub damage {
 		}
 		elsif ($kind =~ /line pointer/) { flip_bit(\$bytes, $block * 8192 + 24 + 4 * ($n - 1) + int rand 4); }
 		elsif ($kind =~ /page header/) { flip_bit(\$bytes, $block * 8192 + int rand 24); }
+		elsif ($kind =~ /cut off/) { substr($bytes, 8192 * int rand(length($bytes) / 8192)) = ''; last; }
+		elsif ($kind =~ /garbage|zeros/) {
+			# up to two pages
+			my $begin = int rand length $bytes;
+			my $many = 1 + int rand($kind =~ /zeros/ ? 16384 : 4096);
+			$many = length($bytes) - $begin if $begin + $many > length $bytes;
+			substr($bytes, $begin, $many) = $kind =~ /zeros/ ? "\0" x $many : join '', map { chr int rand 256 } 1 .. $many;
+		}
 		else { flip_bit(\$bytes, int rand length $bytes); }
 	}
 	spew($f->{$fork}, $bytes);
