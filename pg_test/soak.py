@@ -571,11 +571,11 @@ def nonces(session):
             raise Wrong(f"{double} nonces are used twice in {table}")
 
 
-def strike(rng, cycle, kills):
-    """kill -9 of something; returns what, once all of the old server that must end has ended."""
+def strike(rng, kills, how=None):
+    """kill -9 of something; returns what, and of which processes the end is to be awaited."""
     pid = postmaster()
     names = dict(l.split(None, 1) for l in subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(pid)], stdout=subprocess.PIPE, text=True).stdout.splitlines() if len(l.split(None, 1)) == 2)
-    how = rng.choice(["all", "all", "postmaster", "client", "client", "side", "checkpointer", "autovacuum", "walwriter", "recovery"])
+    how = how or rng.choice(["all", "all", "postmaster", "client", "client", "side", "checkpointer", "autovacuum", "walwriter", "recovery"])
     one = lambda pattern: rng.choice(hits) if (hits := [int(p) for p, a in names.items() if re.search(pattern, a)]) else None
     # (psql's connection of the side session says what it does in its title; so do the clients)
     patterns = {"client": r"postgres postgres \[local\] (INSERT|UPDATE|DELETE|COPY|COMMIT|PREPARE|idle|BEGIN|TRUNCATE|CREATE|ALTER|SAVEPOINT|RELEASE|DROP)",
@@ -609,11 +609,16 @@ def run(session, truths, rng):
         except OSError:
             pass
         time.sleep(rng.uniform(0.15, 1.2))
-        how, dying = strike(rng, cycle, kills)
+        how, dying = strike(rng, kills)
         for c in clients:
-            c.join(120)
+            for _ in range(8):
+                at = c.next
+                c.join(15)
+                if c.is_alive() and c.next != at and not dying:
+                    # the victim had ended by itself just then, and nobody noticed
+                    how, dying = strike(rng, kills, "all")
             if c.is_alive():
-                raise Wrong(f"client {c.number} hangs in transaction {c.next}")
+                raise Wrong(f"cycle {cycle} ({how} killed, {extra}): client {c.number} hangs in transaction {c.next}")
             if c.problem:
                 raise Wrong(f"cycle {cycle} ({how} killed, {extra}): {c.problem}")
         rest = complaints(side.stderr.read())
