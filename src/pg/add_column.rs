@@ -36,8 +36,8 @@ thread_local! {
     static DEFAULTED: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
     /// The column that was added last.
     static ADDED: Cell<Column> = const { Cell::new((Oid::INVALID, 0)) };
-    /// The columns whose default is wrapped, and whether the default is their type's. An entry that a
-    /// rollback left behind is seen to be one by `unwrap`.
+    /// The columns whose default is wrapped, and whether the default is their type's: one entry a column.
+    /// One that a rollback left behind is seen to be that by `unwrap`, or replaced.
     static WRAPPED: RefCell<Vec<(Column, bool)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -96,6 +96,8 @@ pub fn added(table: Oid, attnum: i16) -> Result<(), Error> {
     if default.is_null() {
         return Ok(());
     }
+    // What `wrap` is about to store is not a default that the command gave.
+    ADDED.set((Oid::INVALID, 0));
     wrap(&relation, attnum, default, true)
 }
 
@@ -184,7 +186,10 @@ fn wrap(
         relation.remove_default(attnum);
     }
     relation.store_default(attnum, call.cast());
-    WRAPPED.with_borrow_mut(|wrapped| wrapped.push((column, of_type)));
+    WRAPPED.with_borrow_mut(|wrapped| {
+        wrapped.retain(|(other, _)| *other != column);
+        wrapped.push((column, of_type));
+    });
     Ok(())
 }
 

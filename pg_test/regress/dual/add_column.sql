@@ -1,6 +1,6 @@
 -- ADD COLUMN with defaults of every kind, on every kind of table: what old rows say right after, and after more changes. How the value
 -- is kept differs (heap: once in the catalog; sealed_heap: in each row), what can be seen of it does not.
--- errors: 14
+-- errors: 17
 CREATE FUNCTION noise(seed int, n int) RETURNS text LANGUAGE sql IMMUTABLE AS
   $$ SELECT left(string_agg(md5(seed || ':' || g), ''), n) FROM generate_series(1, n / 32 + 1) g $$;
 CREATE TYPE mood AS ENUM ('sad', 'ok');
@@ -111,6 +111,26 @@ BEGIN; ALTER TABLE fresh ADD COLUMN f text DEFAULT 'gone'; UPDATE fresh SET d = 
 SELECT * FROM fresh ORDER BY id;
 TRUNCATE fresh; ALTER TABLE fresh ADD COLUMN g int DEFAULT 9 NOT NULL; INSERT INTO fresh (id) VALUES (4);
 SELECT * FROM fresh;
+-- added again after a failure, with the other kind of default: the type's, or one of the column's own, that ALTER DOMAIN does not reach
+CREATE DOMAIN typed AS int DEFAULT 4;
+CREATE TABLE retry (id int); INSERT INTO retry VALUES (1);
+ALTER TABLE retry ADD COLUMN d typed DEFAULT 5, ADD CHECK (id < 0);
+ALTER TABLE retry ADD COLUMN d typed;
+ALTER TABLE retry ADD COLUMN e typed, ADD CHECK (id < 0);
+ALTER TABLE retry ADD COLUMN e typed DEFAULT 5;
+DO $$ BEGIN BEGIN ALTER TABLE retry ADD COLUMN f typed DEFAULT 7, ADD CHECK (id < 0); EXCEPTION WHEN check_violation THEN NULL; END; ALTER TABLE retry ADD COLUMN f typed; END $$;
+BEGIN; SAVEPOINT s; ALTER TABLE retry ADD COLUMN g typed, ADD COLUMN h typed DEFAULT 8; ROLLBACK TO s; ALTER TABLE retry ADD COLUMN g typed DEFAULT 9, ADD COLUMN h typed; COMMIT;
+ALTER DOMAIN typed SET DEFAULT 6; INSERT INTO retry VALUES (2);
+SELECT * FROM retry ORDER BY id; SELECT attname, pg_get_expr(adbin, adrelid) FROM pg_attribute LEFT JOIN pg_attrdef ON attrelid = adrelid AND attnum = adnum WHERE attrelid = 'retry'::regclass AND attnum > 0 ORDER BY attnum;
+-- by a statement of a function that runs again, by a plain role, inside event triggers, for typed tables
+CREATE FUNCTION adds() RETURNS void LANGUAGE plpgsql AS $$ BEGIN ALTER TABLE retry ADD COLUMN again int DEFAULT 9; END $$;
+SELECT adds(); ALTER TABLE retry DROP COLUMN again; SELECT adds(); ALTER TABLE retry DROP COLUMN again; SELECT adds(); SELECT id, again FROM retry ORDER BY id;
+CREATE ROLE dual_adder; CREATE SCHEMA AUTHORIZATION dual_adder; SET ROLE dual_adder; CREATE TABLE dual_adder.t (id int); INSERT INTO dual_adder.t VALUES (1); ALTER TABLE dual_adder.t ADD COLUMN d text DEFAULT 'by the owner'; SELECT * FROM dual_adder.t; ALTER TABLE retry ADD COLUMN no int DEFAULT 1; RESET ROLE; DROP OWNED BY dual_adder; DROP ROLE dual_adder;
+CREATE FUNCTION nested() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN CREATE TEMP TABLE IF NOT EXISTS inner_t (a int); INSERT INTO inner_t VALUES (1); ALTER TABLE inner_t ADD COLUMN IF NOT EXISTS b int DEFAULT 3; END $$;
+CREATE EVENT TRIGGER nested ON table_rewrite EXECUTE FUNCTION nested();
+SET client_min_messages = warning; ALTER TABLE retry ADD COLUMN v1 float8 DEFAULT random() * 0, ADD COLUMN v2 text DEFAULT 'v2', ADD COLUMN v3 typed; DROP EVENT TRIGGER nested; SET client_min_messages = notice;
+SELECT id, v1, v2, v3, (SELECT b FROM inner_t LIMIT 1) FROM retry ORDER BY id;
+CREATE TYPE of_type AS (id int); CREATE TABLE typed_table OF of_type; INSERT INTO typed_table VALUES (1); ALTER TYPE of_type ADD ATTRIBUTE d typed CASCADE; INSERT INTO typed_table (id) VALUES (2); SELECT * FROM typed_table ORDER BY id;
 -- other kinds of tables
 CREATE UNLOGGED TABLE unl (id int); INSERT INTO unl VALUES (1); ALTER TABLE unl ADD COLUMN d text DEFAULT 'unl'; SELECT * FROM unl;
 CREATE TEMP TABLE tmp (id int); INSERT INTO tmp VALUES (1); ALTER TABLE tmp ADD COLUMN d text DEFAULT 'tmp'; SELECT * FROM tmp;
