@@ -1,6 +1,7 @@
 -- Every form of ALTER TABLE: whether it rewrites the table and which indexes it builds again, and the rows after it.
 -- errors: 41
 SELECT current_setting('server_version_num')::int >= 170000 AS v17, current_setting('server_version_num')::int >= 180000 AS v18 \gset
+SET max_parallel_maintenance_workers = 0;
 CREATE TYPE t_type AS (id int, n int);
 CREATE TABLE t (id int NOT NULL, n int, v varchar(10), x text, ts timestamp, num numeric(8,2), o oid, ip cidr, bits varbit(8), big text);
 CREATE UNIQUE INDEX t_id ON t (id);
