@@ -11,7 +11,7 @@ use IPC::Run ();
 use Time::HiRes qw(usleep);
 
 my $keys = keys_dir();
-my $node = sealed_node('trouble', "autovacuum = off\nlog_min_messages = notice\n");
+my $node = sealed_node('trouble', "autovacuum = off\nrestart_after_crash = on\nlog_min_messages = notice\n");
 seal_database($node, 'postgres', "$keys/root");
 $node->safe_psql('postgres', q{CREATE TABLE t (id int, v text) USING sealed_heap; INSERT INTO t VALUES (0, 'before')});
 
@@ -62,6 +62,21 @@ for my $mode ('simple', 'extended', 'prepared') {
 	my $now = () = slurp_bytes($node->logfile) =~ /division by zero/g;
 	is($now, ++$errors, "-M $mode: the error is logged");
 	is(scalar(hits([ 'NEEDLE-extended' ], $node->logfile)), 0, "-M $mode: without the statement");
+}
+
+# A backend that crashes: the postmaster logs what it was running.
+{
+	my $out = '';
+	my $h = IPC::Run::start([ 'psql', '-X', '-q', '-d', $node->connstr('postgres'), '-c', "SELECT count(*), 'NEEDLE-crashed', pg_sleep(60) FROM k" ], '>', \$out, '2>', \my $err);
+	my $pid = '';
+	for (1 .. 1000) { $pid = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'}); last if $pid; usleep(20000); }
+	kill 'KILL', $pid;
+	eval { $h->finish };
+	$node->poll_query_until('postgres', 'SELECT true') or die 'the server does not come back';
+	my $log = slurp_bytes($node->logfile);
+	like($log, qr/server process \(PID $pid\) was terminated by signal 9/, 'the crash is logged');
+	like($log, qr/What the failed process was running is not logged/, 'its statement is not');
+	is(scalar(hits([ 'NEEDLE-crashed' ], $node->logfile)), 0, 'nor elsewhere');
 }
 
 # the stock setting does the same for every table

@@ -8,7 +8,10 @@
 //! tables it is about, and it holds what the client sent, not what is stored. The same is true of what
 //! a message itself quotes ("invalid input syntax for type integer: ..."), and `log_statement` is the
 //! administrator's choice.
+//!
+//! When a backend crashes, the postmaster logs what it was running. That detail is never logged.
 
+use std::ffi::CStr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -42,9 +45,21 @@ pub fn uses_sealed_table() {
 unsafe extern "C-unwind" fn emit_log(error: *mut pg_sys::ErrorData) {
     let noted = STATEMENT.load(Ordering::Relaxed);
     // A process without statements (checkpointer, startup) has the time 0 itself.
-    if noted != 0 && noted == xact::statement_start() {
-        // SAFETY: the error that is being reported, ours to change until the hook returns.
-        unsafe { scrub(&mut *error) };
+    let of_statement = noted != 0 && noted == xact::statement_start();
+    // SAFETY: the error that is being reported, ours to change until the hook returns.
+    unsafe {
+        let error = &mut *error;
+        if of_statement {
+            error.hide_stmt = true;
+            error.hide_ctx = true;
+        }
+        // Constraint violations name their table; other details hold no row.
+        let of_row = !error.table_name.is_null() || !error.column_name.is_null();
+        if of_statement && of_row {
+            hide_detail(error, c"Values of a sealed table are not logged.");
+        } else if is_child_exit(error) {
+            hide_detail(error, c"What the failed process was running is not logged.");
+        }
     }
     if let Some(Some(previous)) = BEFORE_US.get() {
         // SAFETY: passed on as it came.
@@ -52,30 +67,37 @@ unsafe extern "C-unwind" fn emit_log(error: *mut pg_sys::ErrorData) {
     }
 }
 
-unsafe fn scrub(error: &mut pg_sys::ErrorData) {
-    error.hide_stmt = true;
-    error.hide_ctx = true;
-    // Constraint violations name their table; other details hold no row.
-    let of_a_row = !error.table_name.is_null() || !error.column_name.is_null();
-    if !of_a_row || error.detail.is_null() {
+/// Whether the postmaster reports the end of a backend: the detail is the statement it was running, and
+/// which tables that was about nobody can say any more (LogChildExit() in postmaster/postmaster.c).
+unsafe fn is_child_exit(error: &pg_sys::ErrorData) -> bool {
+    // SAFETY: a flag of this process; a message id is null or a constant string.
+    unsafe {
+        !pg_sys::IsUnderPostmaster
+            && !error.message_id.is_null()
+            && CStr::from_ptr(error.message_id).to_bytes().starts_with(b"%s (PID %d) ")
+    }
+}
+
+/// Puts `text` into the log in place of the error's detail, if it has one.
+unsafe fn hide_detail(error: &mut pg_sys::ErrorData, text: &'static CStr) {
+    if error.detail.is_null() {
         return;
     }
-    const HIDDEN: &std::ffi::CStr = c"Values of a sealed table are not logged.";
-    let len = HIDDEN.count_bytes() + 1;
+    let len = text.count_bytes() + 1;
     // SAFETY: without memory the result is null and the line is not logged at all;
     // otherwise it is a chunk of the error's own context, freed with it.
     unsafe {
-        let text = pg_sys::MemoryContextAllocExtended(
+        let copy = pg_sys::MemoryContextAllocExtended(
             error.assoc_context,
             len,
             pg_sys::MCXT_ALLOC_NO_OOM as i32,
         )
         .cast::<std::ffi::c_char>();
-        if text.is_null() {
+        if copy.is_null() {
             error.output_to_server = false;
             return;
         }
-        std::ptr::copy_nonoverlapping(HIDDEN.as_ptr(), text, len);
-        error.detail_log = text;
+        std::ptr::copy_nonoverlapping(text.as_ptr(), copy, len);
+        error.detail_log = copy;
     }
 }
