@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build install uninstall check unit test installcheck prove_installcheck fuzz demo bench soak valgrind pg-source image clean
+.PHONY: help setup build install uninstall check unit test installcheck prove_installcheck upstream fuzz demo bench soak valgrind pg-source image clean
 
 help: ## this list
 	@sed -nE 's/^([a-z_-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -35,6 +35,9 @@ installcheck: install ## regression and isolation tests in throw-away clusters
 
 prove_installcheck: install ## TAP tests: crash, replica, dump, plaintext search
 	@pg_test/run tap
+
+upstream: setup ## PostgreSQL's own suites with sealed_heap as default, next to heap, on 15 and 18 with assertions
+	@scripts/upstream
 
 fuzz: setup ## fuzz targets, SECS=30 each (T=name for one)
 	@scripts/test fuzz
