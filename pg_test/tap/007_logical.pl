@@ -78,4 +78,19 @@ $source->safe_psql('postgres', q{UPDATE r SET v = v || '!' WHERE id % 2 = 0; UPD
 my $sum = $source->safe_psql('postgres', 'SELECT count(*), md5(string_agg(r::text, $$|$$ ORDER BY id)) FROM r');
 ok($publisher->poll_query_until('postgres', "SELECT (SELECT count(*) || '|' || md5(string_agg(r::text, \$\$|\$\$ ORDER BY id)) FROM r) = '$sum'"), 'changes applied to a sealed table');
 $publisher->safe_psql('postgres', 'DROP SUBSCRIPTION r');
+
+# Below wal_level = logical a publication means nothing and is not refused; a restart with logical refuses the writes.
+{
+	my $node = sealed_node('later', "wal_level = replica\n");
+	seal_database($node, 'postgres', "$keys/later");
+	$node->safe_psql('postgres', q{SET client_min_messages = error; CREATE TABLE s (id int, v text) USING sealed_heap; INSERT INTO s VALUES (1, 'one');
+		CREATE PUBLICATION one_table FOR TABLE s; CREATE PUBLICATION all_tables FOR ALL TABLES; CREATE TABLE s2 (id int) USING sealed_heap; INSERT INTO s2 VALUES (2)});
+	$node->append_conf('postgresql.conf', "wal_level = logical\n");
+	$node->restart;
+	answers($node, 'postgres', 'SELECT v FROM s', 'one', 'wal_level = logical: what is there is read');
+	my $err = refused($node, 'postgres', q{INSERT INTO s VALUES (3, 'three')}, '0A000', 'sealed table "s" cannot be in publication "(one_table|all_tables)"', 'and writing is refused');
+	refused($node, 'postgres', q{CREATE TABLE s3 (id int) USING sealed_heap}, '0A000', 'publication "all_tables"', 'and so are new tables');
+	$node->safe_psql('postgres', q{DROP PUBLICATION one_table; DROP PUBLICATION all_tables; INSERT INTO s VALUES (3, 'three'); INSERT INTO s2 VALUES (4)});
+	answers($node, 'postgres', 'SELECT count(*) FROM s', '2', 'until the publications are gone');
+}
 done_testing();

@@ -124,6 +124,13 @@ pub fn is_parallel_worker() -> bool {
     unsafe { pg_sys::ParallelWorkerNumber >= 0 }
 }
 
+/// Whether the WAL is written for logical decoding, so that publications mean something.
+#[inline]
+pub fn wal_is_logical() -> bool {
+    // SAFETY: a setting of the server, fixed at its start.
+    unsafe { pg_sys::wal_level >= pg_sys::WalLevel::WAL_LEVEL_LOGICAL as i32 }
+}
+
 /// Whether pg_upgrade runs this server, to make again what an older one had.
 pub fn is_binary_upgrade() -> bool {
     // SAFETY: set from the postmaster's arguments before any library is loaded, then never changed.

@@ -17,6 +17,7 @@ use crate::pg::call::callback;
 use crate::pg::ffi;
 use crate::pg::shadow::{self, Changed};
 use crate::pg::tuple::{self, BODY_BITS, HEADER, HEAPTUPLESIZE, NATTS_MASK, SEALED_HOFF};
+use crate::pg::xact;
 use crate::table_am::row;
 
 thread_local! {
@@ -471,8 +472,7 @@ unsafe fn heap_update(
 /// A publication would send rows without columns, so writing to a published sealed table raises.
 fn refuse_published(rel: pg_sys::Relation) {
     debug_assert!(!is_toast(rel));
-    // SAFETY: `wal_level` is a setting of the server, fixed at its start.
-    if unsafe { pg_sys::wal_level } >= pg_sys::WalLevel::WAL_LEVEL_LOGICAL as i32
+    if xact::wal_is_logical()
         && let Err(e) = crate::policy::check_not_published(rel)
     {
         e.report();
