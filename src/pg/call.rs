@@ -65,8 +65,13 @@ pub unsafe fn from_c<R>(body: impl FnOnce() -> R) -> R {
             // back in place, and every Rust frame since `call_c` is gone.
             unsafe { pg_re_throw() }
         }
-        // SAFETY: pgrx turns its own panics and everybody else's into an ERROR.
-        Err(payload) => unsafe { pg_sys::panic::pgrx_extern_c_guard(|| resume_unwind(payload)) },
+        // SAFETY: pgrx turns its own panics and everybody else's into an ERROR. It pfrees pieces of
+        // the message in the current context, which in a sort of 17 or later cannot do that; whoever
+        // catches the ERROR has a context of its own.
+        Err(payload) => unsafe {
+            pg_sys::CurrentMemoryContext = pg_sys::ErrorContext;
+            pg_sys::panic::pgrx_extern_c_guard(|| resume_unwind(payload))
+        },
     }
 }
 

@@ -202,10 +202,16 @@ unsafe fn open_fast(lazy: *mut LazySlot) -> bool {
 #[cold]
 unsafe extern "C-unwind" fn open_slow(lazy: *mut LazySlot) {
     callback!({
-        // SAFETY: as for `open_fast`; an ERROR in here leaves the slot closed and its buffer owned.
+        // SAFETY: as for `open_fast`; an ERROR in here leaves the slot closed and its buffer owned. The
+        // scratch context is a child of the slot's, which takes it along if an ERROR keeps it from
+        // being deleted here.
         unsafe {
             let sealed = (*(*lazy).inner.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tuple;
             let need = (*sealed).t_len as usize;
+            // A sort of 17 or later copies rows with a bump context current, which cannot pfree();
+            // pgrx does that in the current context with whatever it reports or catches.
+            let context = (*lazy).base.base.tts_mcxt;
+            let callers = pg_sys::MemoryContextSwitchTo(context);
             if (*lazy).capacity < need {
                 if !(*lazy).buffer.is_null() {
                     pg_sys::pfree((*lazy).buffer.cast());
@@ -213,16 +219,26 @@ unsafe extern "C-unwind" fn open_slow(lazy: *mut LazySlot) {
                     (*lazy).capacity = 0;
                 }
                 let capacity = need.max(512);
-                let context = (*lazy).base.base.tts_mcxt;
                 (*lazy).buffer = pg_sys::MemoryContextAlloc(context, capacity).cast();
                 (*lazy).capacity = capacity;
             }
+            // Looking for a key leaves things behind; this is no memory to keep for a whole query.
+            let scratch = pg_sys::AllocSetContextCreateInternal(
+                context,
+                c"pg_sealed open".as_ptr(),
+                0,
+                1024,
+                8 * 1024,
+            );
+            pg_sys::MemoryContextSwitchTo(scratch);
             if let Err(why) = try_open(sealed, (*lazy).owner, (*lazy).buffer, &mut (*lazy).head) {
                 why.report(sealed);
             }
             (*lazy).base.tuple = &mut (*lazy).head;
             (*lazy).base.off = 0;
             (*lazy).closed = false;
+            pg_sys::MemoryContextSwitchTo(callers);
+            pg_sys::MemoryContextDelete(scratch);
         }
     })
 }
