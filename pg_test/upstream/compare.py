@@ -65,9 +65,11 @@ def outcomes(log):
 
 def hunks(old, new):
     """The differences of two outputs, without line numbers."""
-    out = subprocess.run(["diff", "-U1", "--", old, new], capture_output=True, check=False).stdout
+    done = subprocess.run(["diff", "-U1", "--", old, new], capture_output=True, check=False)
+    if done.returncode > 1:
+        return [(f"+{done.stderr.decode()}",)]
     found = []
-    for line in out.decode("utf-8", "backslashreplace").split("\n")[2:-1]:
+    for line in done.stdout.decode("utf-8", "backslashreplace").split("\n")[2:-1]:
         line = re.sub(r'^(\+ERROR:  sealed table )".*"( cannot be in publication)', r"\1...\2", line)
         if line.startswith("+"):
             line = re.sub(r"(?<=\\x)[0-9a-f]{80,}", lambda m: "." * len(m[0]), line)
