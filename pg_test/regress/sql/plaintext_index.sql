@@ -37,6 +37,14 @@ INSERT INTO pi (id, k, v) VALUES (1, 'k', 'v');
 REINDEX TABLE pi;
 VACUUM FULL pi;
 CLUSTER pi USING pi_pkey;
+-- amcheck reads an index that is there, also when a parallel query calls it
+CREATE TABLE names (i text) USING heap; INSERT INTO names VALUES ('pi_pkey'), ('pi_v');
+SELECT bt_index_check(i::regclass, true) FROM names;
+SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET parallel_leader_participation = off;
+EXPLAIN (COSTS OFF) SELECT bt_index_check(i::regclass, true) FROM names;
+SELECT bt_index_check(i::regclass, true) FROM names;
+RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size; RESET parallel_leader_participation;
+DROP TABLE names;
 -- heap tables that become sealed bring their indexes with them; heap tables are nobody's business
 CREATE TABLE h (id int PRIMARY KEY, v text) USING heap;
 CREATE INDEX h_v ON h (v);

@@ -174,9 +174,9 @@ pub unsafe extern "C-unwind" fn index_build_range_scan(
                     )
                 });
             }
-            // A scan of somebody else's outside a parallel build is amcheck's, on an index that is
-            // there already.
-            let building = scan.is_null() || pg_sys::IsInParallelMode();
+            // A scan of somebody else's that is no parallel build's is amcheck's, on an index that is
+            // there already. The mode says nothing: a parallel query may call amcheck too.
+            let building = scan.is_null() || !(*scan).rs_parallel.is_null();
             if building && let Err(e) = crate::policy::check_index_policy(rel, index) {
                 e.report();
             }
