@@ -68,6 +68,15 @@ SELECT count(*), md5(string_agg(r::text, '|' ORDER BY id)) FROM r; SELECT range_
 CREATE TABLE book (room int, during tsrange, what text, EXCLUDE USING gist (int4range(room, room, '[]') WITH &&, during WITH &&));
 INSERT INTO book VALUES (1, '[2024-01-01,2024-01-02)', noise(1, 3000)), (1, '[2024-01-02,2024-01-03)', 'b'); INSERT INTO book VALUES (1, '[2024-01-01 12:00,2024-01-01 13:00)', 'c');
 UPDATE book SET during = '[2024-01-05,2024-01-06)' WHERE what = 'b'; SELECT room, during, length(what) FROM book ORDER BY during;
+-- keys over time
+SELECT current_setting('server_version_num')::int >= 180000 AS v18 \gset
+\if :v18
+CREATE TABLE tk (i int4range, d daterange, v text, PRIMARY KEY (i, d WITHOUT OVERLAPS)); INSERT INTO tk SELECT int4range(g, g + 1), daterange('2024-01-01'::date + g * 10, '2024-01-01'::date + g * 10 + 10), noise(g, 2500) FROM generate_series(1, 20) g;
+CREATE TABLE tc (i int4range, d daterange, v text, FOREIGN KEY (i, PERIOD d) REFERENCES tk (i, PERIOD d)); INSERT INTO tc SELECT i, daterange(lower(d) + 1, upper(d) - 1), 'c' FROM tk;
+CREATE FUNCTION refused(q text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN EXECUTE q; RETURN 'done'; EXCEPTION WHEN OTHERS THEN RETURN SQLSTATE; END $$;
+SELECT refused($$INSERT INTO tk SELECT i, d, 'overlaps' FROM tk LIMIT 1$$), refused($$DELETE FROM tk$$), refused($$UPDATE tk SET d = daterange(lower(d) + 2, upper(d))$$), refused($$UPDATE tk SET v = v || '.'$$), refused($$INSERT INTO tc VALUES ('[1,2)', '[2025-01-01,2025-01-02)', 'none')$$), refused($$DELETE FROM tc$$), refused($$DELETE FROM tk WHERE i @> 3$$);
+SELECT count(*), md5(string_agg(tk::text, '|' ORDER BY i)) FROM tk;
+\endif
 -- arrays with slices, of domains, grown until they go out of line
 CREATE TABLE a (id int, i int[], t text[], j jsonb[], m int[][]);
 INSERT INTO a VALUES (1, '{}', '{}', '{}', '{{1,2},{3,4}}'), (2, '[-2:0]={7,8,9}', '{NULL}', '{"{}"}', NULL);

@@ -1,7 +1,7 @@
 -- Index build, concurrently, unique violations, reindex, amcheck with heapallindexed, expressions and predicates.
 -- errors: 5
 CREATE EXTENSION IF NOT EXISTS amcheck;
-CREATE TABLE t (pad text, id int, k int, txt text, big text);
+CREATE TABLE t (pad text, id int, k int, txt text, big text) WITH (autovacuum_enabled = off);
 INSERT INTO t SELECT repeat('p', g % 33), g, g % 500, md5(g::text), CASE WHEN g % 100 = 0 THEN repeat(md5(g::text), 100) END FROM generate_series(1, 10000) g;
 UPDATE t SET pad = pad || 'u' WHERE id % 3 = 0;
 DELETE FROM t WHERE id % 10 = 0;
