@@ -64,7 +64,7 @@ for my $round (1 .. $rounds) {
 		my ($name, $sql) = @$s;
 		my $alone = $sql =~ /VACUUM|^CLUSTER/;
 		my $script = "\\set file '$file'\n";
-		my @limits = map { int(2**$_) + int(rand(100)) } (2, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16);
+		my @limits = map { int(2**$_) + int(rand(100)) } (2, 6, 8, 9, 10, 11, 13, 15);
 		for my $kb (@limits) {
 			# a fresh session each: what an old one has freed it would not have to ask for
 			$script .= "\\c\n\\set VERBOSITY verbose\nSELECT pg_backend_pid() AS pid FROM s LIMIT 1 \\gset\n\\setenv BACKEND :pid\n"
