@@ -498,6 +498,21 @@ def kill(pids):
             pass
 
 
+def dies(pid):
+    """kill -9 of one process of the server; whether the postmaster has seen it die of that."""
+    at = os.path.getsize(LOG)
+    kill([pid])
+    for wait in range(400):
+        with open(LOG, errors="replace") as f:
+            f.seek(at)
+            if f"(PID {pid}) was terminated by signal 9" in f.read():
+                return True
+        if wait > 40 and not Path(f"/proc/{pid}").exists():
+            return False
+        time.sleep(0.025)
+    return False
+
+
 def gone(pids):
     """Waits: what is left of the old server keeps its shared memory, and no new one may start."""
     for _ in range(2400):
@@ -584,10 +599,12 @@ def strike(rng, kills, how=None):
     victim = one(patterns[how]) if how in patterns else None
     if how in patterns and victim is None:
         how = "all"
-    kills[how] += 1
-    if victim is not None:
-        kill([victim])
+    if victim is not None and dies(victim):
+        kills[how] += 1
         return how, None
+    if victim is not None:
+        how = "all"   # it had ended by itself before the signal came
+    kills[how] += 1
     dying = [pid] + children(pid)
     # the postmaster alone: its children notice and end by themselves
     kill([pid] if how == "postmaster" else dying)
