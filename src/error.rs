@@ -98,6 +98,15 @@ pub enum Error {
         /// Where the row is.
         ctid: String,
     },
+    /// A row names a layout that is not there: its own bytes are wrong, or `sealed.layout` is.
+    RowLayoutGone {
+        /// The table.
+        relation: String,
+        /// Where the row is.
+        ctid: String,
+        /// What the row names.
+        layout: u32,
+    },
     /// A chunk of a large value does not verify or is missing.
     DamagedChunk {
         /// The table.
@@ -213,6 +222,7 @@ impl Error {
             | Self::DamagedRecipient { .. }
             | Self::DamagedDataKey { .. }
             | Self::LayoutGone { .. }
+            | Self::RowLayoutGone { .. }
             | Self::DataKeyGone { .. }
             | Self::DamagedRow { .. }
             | Self::DamagedChunk { .. }
@@ -262,6 +272,10 @@ impl Error {
             Self::KeyDestroyed { .. } => {
                 "The key was destroyed on purpose, so these rows cannot be opened again. The table \
                  can still be dropped or truncated."
+            }
+            Self::RowLayoutGone { .. } => {
+                "Find all damaged rows with sealed.verify(...). If it is a few, restore those from a \
+                 backup; if it is all, restore the tables of schema sealed."
             }
             Self::DamagedRow { .. } | Self::DamagedChunk { .. } | Self::ForeignRow { .. } => {
                 "Find all damaged rows with sealed.verify(...) and restore them from a backup."
@@ -340,6 +354,10 @@ impl fmt::Display for Error {
             Self::DamagedDataKey { id } => write!(f, "the record of data key {id} is damaged"),
             Self::DamagedRecord => f.write_str("the key record is damaged"),
             Self::LayoutGone { layout } => write!(f, "layout {layout} is missing"),
+            Self::RowLayoutGone { relation, ctid, layout } => write!(
+                f,
+                "row {ctid} of sealed table \"{relation}\" is damaged, or layout {layout} is missing"
+            ),
             Self::DataKeyGone { id } => write!(f, "data key {id} is missing"),
             Self::KeyDestroyed { id } => write!(f, "data key {id} has been destroyed"),
             Self::DamagedRow { relation, ctid } => {

@@ -1,5 +1,6 @@
 # Random bits of main and TOAST files are flipped, and ranges overwritten, without page checksums: every read is right or refused, and the server
-# stays up. A flipped bit of what is sealed is refused for exactly that row, and sealed.verify names it and no other.
+# stays up. A flipped bit of what is sealed is refused for exactly that row, and sealed.verify names it and no other. Damage
+# of what is not sealed is found where it stops a reader.
 # SEALED_SEED=n repeats a run; the seed is in the name of every test.
 use strict;
 use warnings;
@@ -63,7 +64,10 @@ $node->safe_psql('postgres', q{
 					seen_ids := seen_ids || r.id;
 					bad := bad + (NOT EXISTS (SELECT FROM want w WHERE w.tab = inspect.tab AND w.id = r.id AND w.digest = r.d))::int;
 				END LOOP;
-			EXCEPTION WHEN OTHERS THEN refused_ := refused_ || format('(%s,%s)', b, o); states_ := states_ || (SQLSTATE || ' ' || SQLERRM);
+			EXCEPTION WHEN OTHERS THEN
+				-- what PostgreSQL itself says of headers may depend on how it is asked: a scan trusts an all-visible page
+				IF SQLERRM ~ 'sealed table|large value' THEN refused_ := refused_ || format('(%s,%s)', b, o); END IF;
+				states_ := states_ || (SQLSTATE || ' ' || SQLERRM);
 			END;
 			-- without the large value
 			BEGIN
@@ -205,11 +209,13 @@ for my $round (1 .. $restarts) {
 			# a name for each would be hundreds of lines
 			$is eq $want or do { is($is, $want, "seed $seed, round $round, $what: refused, and found, exactly there"); diag($say) };
 		}
-		# what sealed.verify does not find was refused by nothing of ours
-		elsif ($found ne 'refused' && $states =~ /XX001/) {
+		else {
+			# sealed.verify goes on past every damage, and what stopped a reader is among its findings: the row, or its page
 			my %found = map { $_ => 1 } split / /, $found;
-			my @missed = grep { !$found{$_} } split / /, $refused;
-			is("@missed", '', "seed $seed, round $round, $what: sealed.verify finds what is refused") or diag($say) if @missed && $states !~ /^(?!XX001)/;
+			my @missed = grep { !$found{$_} && !$found{ s/,\d+\)/,0)/r } } split / /, $refused;
+			push @missed, 'anything' if $whole ne 'ok' && $found eq '';
+			push @missed, 'an end' if $found eq 'refused';
+			is("@missed", '', "seed $seed, round $round, $what: sealed.verify finds what is refused") or diag($say) if @missed;
 		}
 	}
 	is(scalar(grep { /PANIC|was terminated by signal/ } slurp_file($node->logfile)), 0, "seed $seed, round $round: no crash");

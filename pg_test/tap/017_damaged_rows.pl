@@ -17,7 +17,7 @@ seal_database($node, 'postgres', "$keys/root");
 # good(TABLE): the rows that are whole, as SQL; 3 is damaged in the row itself, 6 in its large value. A condition on ctid
 # alone opens no row; with one on a column in the same WHERE, the executor takes the row apart before both.
 sub good { my ($t) = @_; return "SELECT count(*), bool_and(big = noise(id, 4000 + id)) FROM $t WHERE ctid <> ALL ('{\"(0,3)\",\"(0,6)\"}'::tid[])"; }
-my @tables = ('a', 'b', 'c');
+my @tables = ('a', 'b', 'c', 'd');
 for my $t (@tables) {
 	$node->safe_psql('postgres', qq{SET client_min_messages = error; CREATE TABLE $t (id int, v text, big text) USING sealed_heap; ALTER TABLE $t ALTER big SET STORAGE external;
 		INSERT INTO $t SELECT g, 'v' || g, noise(g, 4000 + g) FROM generate_series(1, 10) g; SET sealed.plaintext_index = allow; CREATE INDEX ${t}_id ON $t (id)});
@@ -36,12 +36,23 @@ sub damage { my ($file, $tid) = @_; my ($block, $n) = $tid =~ /(\d+),(\d+)/; my 
 $node->stop;
 damage(@{ $row{$_} }[ 0, 1 ]) for @tables;
 damage(@{ $toast{$_} }[ 0, 1 ]) for @tables;
+# d's row, and its chunk, name a layout that there is not
+{
+	my ($block, $n) = $row{d}[1] =~ /(\d+),(\d+)/;
+	my ($at, $len) = page_row($row{d}[0], $block, $n);
+	flip($row{d}[0], $at + $len - 20);
+	flip($row{d}[0], $at + 24 + 1);
+	($block, $n) = $toast{d}[1] =~ /(\d+),(\d+)/;
+	($at, $len) = page_row($toast{d}[0], $block, $n);
+	flip($toast{d}[0], $at + $len - 20);
+	flip($toast{d}[0], $at + 36 + 1);
+}
 $node->start;
 my $chunks = sub { my ($t) = @_; return $node->safe_psql('postgres', "SELECT count(*), count(DISTINCT chunk_id) FROM $toast{$t}[2]"); };
 is($chunks->('a'), '30|10', 'three chunks for each row');
 
 # reading
-for my $t (@tables) {
+for my $t ('a', 'b', 'c') {
 	answers($node, 'postgres', qq{SELECT string_agg(ctid || ' ' || coalesce(attnum::text, '-') || ' ' || message, '; ' ORDER BY ctid) FROM sealed.verify('$t')},
 		$node->safe_psql('postgres', qq{SELECT '(0,3) - row (0,3) of sealed table "$t" is damaged; (0,6) 3 chunk 1 of large value ' || (SELECT DISTINCT chunk_id FROM $toast{$t}[2] ORDER BY 1 OFFSET 5 LIMIT 1) || ' of "$t" is damaged'}),
 		"$t: sealed.verify says which row, which column, which chunk");
@@ -124,5 +135,14 @@ answers($node, 'postgres', q{SELECT count(*) FROM sealed.verify('c')}, '2', 'bot
 is($rc, 0, 'DELETE of what sealed.verify found') or diag($err);
 answers($node, 'postgres', good('c'), '8|t', 'the rest reads');
 $node->safe_psql('postgres', 'TRUNCATE c; DROP TABLE rescued');
+# a row whose damage is in the number of its layout is a damaged row: named, found, deleted
+my $layout = qr/row \(0,3\) of sealed table "d" is damaged, or layout \d+ is missing/;
+$err = refused($node, 'postgres', $_, 'XX001', $layout, $_) for 'SELECT * FROM d', 'VACUUM FULL d', q{UPDATE d SET v = 'x' WHERE ctid = '(0,3)'};
+like($node->safe_psql('postgres', q{SELECT string_agg(ctid || ' ' || coalesce(attnum::text, '-') || ' ' || message, '; ' ORDER BY ctid) FROM sealed.verify('d')}), qr/^\(0,3\) - $layout; \(0,6\) 3 chunk 1 of large value \d+ of "d" is damaged$/, 'sealed.verify names both');
+($rc, undef, $err) = $node->psql('postgres', q{DELETE FROM d WHERE ctid = ANY (ARRAY(SELECT ctid FROM sealed.verify('d')))});
+like("$rc $err", qr/^0 .*WARNING:  $layout/, 'DELETE of both');
+answers($node, 'postgres', good('d'), '8|t', 'the rest reads');
+$node->safe_psql('postgres', 'VACUUM FULL d');
+is($chunks->('d'), '24|8', 'and is rewritten');
 unlike(slurp_file($node->logfile), qr/PANIC|was terminated by signal/, 'nothing crashed');
 done_testing();

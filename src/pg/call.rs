@@ -6,24 +6,27 @@
 //! under every statement, so here the ERROR itself is kept: `call_c` stops its longjmp, Rust frames
 //! unwind and drop what they own, and `from_c` sends the same ERROR on, as PG_RE_THROW does.
 
+use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use cee_scape::call_with_sigsetjmp;
 use pgrx::pg_sys;
+use pgrx::pg_sys::panic::CaughtError;
 
 /// What unwinds while an ERROR of PostgreSQL waits in its error stack.
 struct Raised;
 
 unsafe extern "C-unwind" {
     fn pg_re_throw() -> !;
+    fn ReThrowError(error: *mut pg_sys::ErrorData) -> !;
 }
 
 /// Calls a C function of the server's; an ERROR in it unwinds from here.
 ///
 /// # Safety
-/// `f` owns nothing that is to be dropped and does not panic. The unwinding ends in `from_c` or `for_pgrx`, and
-/// no `Drop` on the way calls a function that can raise.
+/// `f` owns nothing that is to be dropped and does not panic. The unwinding ends in `from_c`, `for_pgrx` or
+/// `attempt`, and no `Drop` on the way calls a function that can raise.
 #[inline]
 pub unsafe fn call_c<R>(f: impl FnOnce() -> R) -> R {
     // SAFETY: a backend is one thread, so the two globals are ours; they are put back on both ways
@@ -95,6 +98,61 @@ pub fn for_pgrx<R>(body: impl FnOnce() -> R) -> R {
             unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| pg_re_throw()) }
         }
         Err(payload) => resume_unwind(payload),
+    }
+}
+
+/// Runs `body` in a subtransaction. An ERROR of PostgreSQL whose SQLSTATE is `expected` undoes the
+/// subtransaction and comes back as its message; any other goes on as it came.
+///
+/// # Safety
+/// Called in a transaction. What `body` leaves open after an ERROR belongs to a resource owner or a
+/// memory context.
+pub unsafe fn attempt<R>(
+    expected: impl Fn(i32) -> bool,
+    body: impl FnOnce() -> R,
+) -> Result<R, String> {
+    // SAFETY: memory context and resource owner are put back on every way out, as PL/pgSQL's
+    // exec_stmt_block() does. A copy of the error is made before the abort, which keeps `memory`.
+    unsafe {
+        let memory = pg_sys::CurrentMemoryContext;
+        let owner = pg_sys::CurrentResourceOwner;
+        let back = || {
+            pg_sys::MemoryContextSwitchTo(memory);
+            pg_sys::CurrentResourceOwner = owner;
+        };
+        pg_sys::BeginInternalSubTransaction(std::ptr::null());
+        pg_sys::MemoryContextSwitchTo(memory);
+        let payload = match catch_unwind(AssertUnwindSafe(body)) {
+            Ok(value) => {
+                pg_sys::ReleaseCurrentSubTransaction();
+                back();
+                return Ok(value);
+            }
+            Err(payload) => payload,
+        };
+        let mut waiting = std::ptr::null_mut();
+        let error = if payload.is::<Raised>() {
+            pg_sys::MemoryContextSwitchTo(memory);
+            waiting = pg_sys::CopyErrorData();
+            pg_sys::FlushErrorState();
+            let text = (*waiting).message;
+            let text = if text.is_null() { c"" } else { CStr::from_ptr(text) };
+            Some(((*waiting).sqlerrcode, text.to_string_lossy().into_owned()))
+        } else if let Some(CaughtError::PostgresError(e)) = payload.downcast_ref() {
+            Some((e.sql_error_code() as i32, e.message().to_owned()))
+        } else {
+            None
+        };
+        pg_sys::RollbackAndReleaseCurrentSubTransaction();
+        back();
+        match error {
+            Some((code, message)) if expected(code) => Err(message),
+            _ if !waiting.is_null() => {
+                drop(payload);
+                call_c(|| ReThrowError(waiting))
+            }
+            _ => resume_unwind(payload),
+        }
     }
 }
 

@@ -14,6 +14,9 @@ pub const BODY_BITS: u16 =
 /// Bits of `t_infomask2` that hold the number of attributes.
 pub const NATTS_MASK: u16 = pg_sys::HEAP_NATTS_MASK as u16;
 
+/// `SizeOfPageHeaderData`.
+const PAGE_HEADER: usize = 24;
+
 const _: () =
     assert!(pg_sys::BLCKSZ == 8192, "the TOAST chunk of format v1 is cut for 8 KiB pages");
 const _: () = assert!(pg_sys::MAXIMUM_ALIGNOF == 8);
@@ -89,8 +92,6 @@ pub unsafe fn item(
     page: pg_sys::Page,
     offset: pg_sys::OffsetNumber,
 ) -> Option<(pg_sys::HeapTupleHeader, u32)> {
-    /// `SizeOfPageHeaderData`.
-    const PAGE_HEADER: usize = 24;
     // SAFETY: the caller holds the page locked, and a TID of its table names a line pointer it has.
     unsafe {
         let page = page.cast::<u8>();
@@ -98,6 +99,15 @@ pub unsafe fn item(
         let line = &*lines.add(usize::from(offset) - 1);
         (line.lp_flags() == pg_sys::LP_NORMAL)
             .then(|| (page.add(line.lp_off() as usize).cast(), line.lp_len()))
+    }
+}
+
+/// How many line pointers a page has (`PageGetMaxOffsetNumber` of `storage/bufpage.h`).
+pub unsafe fn line_count(page: pg_sys::Page) -> u16 {
+    // SAFETY: the caller holds the page locked; its header is always there.
+    unsafe {
+        let lower = usize::from((*page.cast::<pg_sys::PageHeaderData>()).pd_lower);
+        (lower.saturating_sub(PAGE_HEADER) / size_of::<pg_sys::ItemIdData>()) as u16
     }
 }
 

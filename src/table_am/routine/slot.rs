@@ -269,7 +269,13 @@ pub enum Trouble {
 impl Trouble {
     /// Whether the row itself is what is wrong, and not that its key is out of reach.
     pub fn is_damage(&self) -> bool {
-        !matches!(self, Trouble::Seal(NotOpened::Keyring(_)))
+        match self {
+            // A changed bit of the layout's number; who has lost the layout itself cannot open the row
+            // either.
+            Trouble::Seal(NotOpened::Keyring(Error::LayoutGone { .. })) => true,
+            Trouble::Seal(NotOpened::Keyring(_)) => false,
+            Trouble::Seal(_) | Trouble::Plain => true,
+        }
     }
 
     /// The error for the row at `tuple`'s TID.
@@ -281,6 +287,9 @@ impl Trouble {
             Trouble::Plain => Error::PlainRow { relation, ctid },
             Trouble::Seal(NotOpened::Damaged) => Error::DamagedRow { relation, ctid },
             Trouble::Seal(NotOpened::Foreign) => Error::ForeignRow { relation, ctid },
+            Trouble::Seal(NotOpened::Keyring(Error::LayoutGone { layout })) => {
+                Error::RowLayoutGone { relation, ctid, layout }
+            }
             Trouble::Seal(NotOpened::Keyring(e)) => e,
         }
     }

@@ -358,7 +358,10 @@ unsafe fn copy_chunks(
             }
             let id = ChunkId { value_id: value.to_u32(), seq: seq as u32, total };
             row::open_chunk(owner, &id, sealed, &mut plain[..len]).map_err(|why| match why {
-                NotOpened::Damaged | NotOpened::Foreign => damaged(seq),
+                // The row that named the value was opened, so its layout is there: the chunk names another.
+                NotOpened::Damaged
+                | NotOpened::Foreign
+                | NotOpened::Keyring(Error::LayoutGone { .. }) => damaged(seq),
                 NotOpened::Keyring(e) => e,
             })?;
             let begin = seq * CHUNK_PLAIN;
