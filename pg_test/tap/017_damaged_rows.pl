@@ -92,7 +92,7 @@ for my $t ('a', 'b') {
 	is($chunks->($t), '30|10', "$t: no chunk is lost");
 }
 # plain VACUUM and ANALYZE open nothing
-my ($rc, undef, $err) = $node->psql('postgres', 'VACUUM (FREEZE, ANALYZE) c');
+my ($rc, $out, $err) = $node->psql('postgres', 'VACUUM (FREEZE, ANALYZE) c');
 is($rc, 0, 'VACUUM goes by it') or diag($err);
 answers($node, 'postgres', good('c'), '8|t', 'and leaves the rest whole');
 
@@ -144,5 +144,29 @@ like("$rc $err", qr/^0 .*WARNING:  $layout/, 'DELETE of both');
 answers($node, 'postgres', good('d'), '8|t', 'the rest reads');
 $node->safe_psql('postgres', 'VACUUM FULL d');
 is($chunks->('d'), '24|8', 'and is rewritten');
+# where PostgreSQL itself stops, sealed.verify goes on: a page that is none, a row of a transaction that never was
+$node->safe_psql('postgres', q{CREATE TABLE e (id int, v text) USING sealed_heap; ALTER TABLE e ALTER v SET STORAGE plain; INSERT INTO e SELECT g, noise(g, 700) FROM generate_series(1, 35) g; SELECT count(v) FROM e});
+my $pages = $node->data_dir . '/' . $node->safe_psql('postgres', q{SELECT pg_relation_filepath('e')});
+answers($node, 'postgres', 'SELECT count(DISTINCT (ctid::text::point)[0]) FROM e', '4', 'four pages');
+$node->stop;
+{
+	my $bytes = slurp_bytes($pages);
+	substr($bytes, 8192 + 12, 2) = pack('v', 0xfff0);    # pd_lower of page 1
+	my ($at) = page_row($pages, 2, 4);
+	substr($bytes, 2 * 8192 + 10, 2) = pack('v', unpack('v', substr($bytes, 2 * 8192 + 10, 2)) & ~4);    # not PD_ALL_VISIBLE
+	substr($bytes, $at, 4) = pack('V', 0xf0000000);    # xmin, two billion transactions ago
+	substr($bytes, $at + 20, 2) = pack('v', unpack('v', substr($bytes, $at + 20, 2)) & ~0x300);    # and no hint about it
+	spew($pages, $bytes);
+	($at) = page_row($pages, 2, 6);
+	flip($pages, $at + 100);
+}
+$node->start;
+my $findings = q{SELECT ctid || ' ' || regexp_replace(message, ' of relation .*', '') FROM sealed.verify('e') ORDER BY ctid};
+($rc, $out, $err) = $node->psql('postgres', "BEGIN; $findings; SELECT 'goes on'; COMMIT");
+is($out, qq{(1,0) invalid page in block 1\n(2,4) could not access status of transaction 4026531840\n(2,6) row (2,6) of sealed table "e" is damaged\ngoes on}, 'sealed.verify names the page, the row that was never committed, and the damaged one');
+is($err, '', 'nothing is left pinned or open');
+refused($node, 'postgres', 'SELECT count(*) FROM e', 'XX001', 'invalid page in block 1', 'a reader stops there');
+refused($node, 'postgres', q{BEGIN; SET LOCAL statement_timeout = 1; SELECT pg_sleep(0.1), (SELECT count(*) FROM sealed.verify('e'))}, '57014', '.', 'a timeout is no finding');
+answers($node, 'postgres', q{SET enable_seqscan = off; SELECT count(*), bool_and(v = noise(id, 700)) FROM e WHERE ctid = ANY (ARRAY(SELECT format('(%s,%s)', b, o)::tid FROM generate_series(0, 3) b, generate_series(1, 10) o WHERE b <> 1 AND (b, o) NOT IN ((2, 4), (2, 6))))}, '23|t', 'the others are read by their ctid');
 unlike(slurp_file($node->logfile), qr/PANIC|was terminated by signal/, 'nothing crashed');
 done_testing();
