@@ -2,8 +2,8 @@
 //! users are to see as PostgreSQL raised it (`call`).
 //!
 //! Headers: `access/heapam.h`, `access/rewriteheap.h`, `access/toast_helper.h`,
-//! `access/toast_internals.h`, `access/genam.h`, `executor/executor.h`, `utils/datum.h`. Nothing with
-//! a destructor lives inside a guarded closure.
+//! `access/toast_internals.h`, `access/genam.h`, `executor/executor.h`, `utils/datum.h`,
+//! `utils/tuplesort.h`. Nothing with a destructor lives inside a guarded closure.
 
 use std::ffi::{c_char, c_int, c_void};
 
@@ -247,6 +247,24 @@ guarded! {
     );
     /// Tells the rewrite that a row is dead; true if an earlier version turned out dead too.
     fn rewrite_heap_dead_tuple(state: *mut c_void, old: pg_sys::HeapTuple) -> bool;
+    /// Begins a sort of rows in the order of a btree index (`utils/tuplesort.h`).
+    fn tuplesort_begin_cluster(
+        desc: pg_sys::TupleDesc,
+        index: pg_sys::Relation,
+        work_mem: c_int,
+        coordinate: pg_sys::SortCoordinate,
+        options: c_int,
+    ) -> *mut pg_sys::Tuplesortstate;
+    /// Adds a copy of a row.
+    fn tuplesort_putheaptuple(state: *mut pg_sys::Tuplesortstate, tuple: pg_sys::HeapTuple);
+    /// Sorts what was put.
+    fn tuplesort_performsort(state: *mut pg_sys::Tuplesortstate);
+    /// The next row of the result, the sort's own, or null.
+    fn tuplesort_getheaptuple(
+        state: *mut pg_sys::Tuplesortstate, forward: bool,
+    ) -> pg_sys::HeapTuple;
+    /// Frees a sort.
+    fn tuplesort_end(state: *mut pg_sys::Tuplesortstate);
     /// Looks at every column of a row that may need TOAST.
     fn toast_tuple_init(ttc: *mut ToastTupleContext);
     /// The widest column that may still shrink, or -1.

@@ -13,6 +13,7 @@ mod modify;
 mod rewrite;
 mod scan;
 mod slot;
+mod sort;
 mod toast;
 mod verify;
 

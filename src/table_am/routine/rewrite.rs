@@ -1,11 +1,13 @@
 //! CLUSTER and VACUUM FULL: every row is opened and sealed again under the table's current layout.
 //!
-//! `heapam_relation_copy_for_cluster` re-implemented, because it re-forms rows itself. Rows come in
-//! physical order, or in index order: core's sorting path would spill plaintext to temporary files.
+//! `heapam_relation_copy_for_cluster` re-implemented, because it re-forms rows itself. Where core asks
+//! for a sort, rows are sorted if that is certain to stay in memory (`sort`), and else read by the
+//! index: nothing of a row is to reach a temporary file.
 
 use pgrx::pg_sys;
 
 use super::slot;
+use super::sort::{self, Sort};
 use super::{is_toast, modify, owner, toast};
 use crate::pg::call::{self, call_c, callback};
 use crate::pg::ffi;
@@ -60,7 +62,9 @@ pub unsafe extern "C-unwind" fn relation_copy_for_cluster(
                 *xid_cutoff,
                 *multi_cutoff,
             );
-            let source = begin(old, old_index);
+            let sort = (use_sort && sort::fits(old)).then(|| Sort::begin(old, old_index));
+            let by = if sort.is_some() { std::ptr::null_mut() } else { old_index };
+            let source = begin(old, by);
             let raw_slot = pg_sys::MakeSingleTupleTableSlot(
                 shadow::no_columns(),
                 &raw const pg_sys::TTSOpsBufferHeapTuple,
@@ -72,10 +76,8 @@ pub unsafe extern "C-unwind" fn relation_copy_for_cluster(
                 8 * 1024,
                 8 * 1024 * 1024,
             );
-            let mut seen = 0i64;
             while next(&source, raw_slot) {
                 call::check_for_interrupts();
-                seen += 1;
                 let raw = (*raw_slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tuple;
                 match fate(raw, raw_slot, oldest_xmin) {
                     Fate::Dead => {
@@ -93,28 +95,63 @@ pub unsafe extern "C-unwind" fn relation_copy_for_cluster(
                 *num_tuples += 1.0;
                 pg_sys::MemoryContextReset(per_row);
                 let before = pg_sys::MemoryContextSwitchTo(per_row);
-                let sealed = reseal(old, new, raw);
+                let row = slot::open_copy(raw, owner(old));
+                if let Some(sort) = &sort {
+                    pg_sys::MemoryContextSwitchTo(before);
+                    sort.put(row);
+                    progress(&source, *num_tuples, 0.0);
+                    continue;
+                }
+                let sealed = reseal(old, new, row);
                 pg_sys::MemoryContextSwitchTo(before);
                 ffi::rewrite_heap_tuple(rewrite, raw, sealed);
-                progress(&source, seen, *num_tuples);
+                progress(&source, *num_tuples, *num_tuples);
             }
             end(source);
             pg_sys::ExecDropSingleTupleTableSlot(raw_slot);
+            if let Some(sort) = sort {
+                report(
+                    pg_sys::PROGRESS_CLUSTER_PHASE,
+                    pg_sys::PROGRESS_CLUSTER_PHASE_SORT_TUPLES.into(),
+                );
+                sort.perform();
+                report(
+                    pg_sys::PROGRESS_CLUSTER_PHASE,
+                    pg_sys::PROGRESS_CLUSTER_PHASE_WRITE_NEW_HEAP.into(),
+                );
+                let mut written = 0;
+                loop {
+                    call::check_for_interrupts();
+                    let row = sort.next();
+                    if row.is_null() {
+                        break;
+                    }
+                    pg_sys::MemoryContextReset(per_row);
+                    let before = pg_sys::MemoryContextSwitchTo(per_row);
+                    let sealed = reseal(old, new, row);
+                    pg_sys::MemoryContextSwitchTo(before);
+                    // Of the old row it reads t_self and the transaction fields, which an opened row
+                    // has from its sealed one.
+                    ffi::rewrite_heap_tuple(rewrite, row, sealed);
+                    written += 1;
+                    report(pg_sys::PROGRESS_CLUSTER_HEAP_TUPLES_WRITTEN, written);
+                }
+                sort.end();
+            }
             ffi::end_heap_rewrite(rewrite);
             pg_sys::MemoryContextDelete(per_row);
         }
     })
 }
 
-/// Opens a row and seals it for the new table, without the columns that were dropped.
+/// Seals an opened row for the new table, without the columns that were dropped.
 unsafe fn reseal(
     old: pg_sys::Relation,
     new: pg_sys::Relation,
-    raw: pg_sys::HeapTuple,
+    row: pg_sys::HeapTuple,
 ) -> pg_sys::HeapTuple {
-    // SAFETY: the page is pinned; everything is palloc'd in the per-row context.
+    // SAFETY: a whole heap tuple; everything is palloc'd in the per-row context.
     unsafe {
-        let row = slot::open_copy(raw, owner(old));
         let desc = (*new).rd_att;
         let natts = (*desc).natts as usize;
         let mut values = vec![pg_sys::Datum::null(); natts];
@@ -201,8 +238,8 @@ fn report(param: u32, value: i64) {
     unsafe { pg_sys::pgstat_progress_update_param(param as i32, value) };
 }
 
-unsafe fn progress(source: &Source, seen: i64, written: f64) {
-    report(pg_sys::PROGRESS_CLUSTER_HEAP_TUPLES_SCANNED, seen);
+unsafe fn progress(source: &Source, scanned: f64, written: f64) {
+    report(pg_sys::PROGRESS_CLUSTER_HEAP_TUPLES_SCANNED, scanned as i64);
     report(pg_sys::PROGRESS_CLUSTER_HEAP_TUPLES_WRITTEN, written as i64);
     if let Source::Table(scan) = source {
         // SAFETY: a heap scan that began.
@@ -253,7 +290,12 @@ unsafe fn end(source: Source) {
     // SAFETY: ends what `begin` began.
     unsafe {
         match source {
-            Source::Table(scan) => pg_sys::heap_endscan(scan),
+            Source::Table(scan) => {
+                // The last blocks may have had no row.
+                let blocks = (*scan.cast::<pg_sys::HeapScanDescData>()).rs_nblocks;
+                report(pg_sys::PROGRESS_CLUSTER_HEAP_BLKS_SCANNED, blocks.into());
+                pg_sys::heap_endscan(scan);
+            }
             Source::Index(scan) => pg_sys::index_endscan(scan),
         }
     }
