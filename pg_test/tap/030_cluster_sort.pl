@@ -74,5 +74,21 @@ my $over = table('sealed_heap', 6220, '', '');
 cmp_ok($over, '>', 58, "$over blocks");
 is(cluster('1MB')->{limit}, undef, 'are read by the index');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM sealed.verify('t')}), '0', 'sealed.verify');
+
+# Rows that a failed subtransaction updated or deleted are still there, sorted or by index. (heap's CLUSTER by index takes those
+# with a failed update for dead if no hint bit says otherwise.)
+for my $memory ('1MB', '64MB') {
+	my ($rc, $out, $err) = $node->psql('postgres', qq{SET maintenance_work_mem = '$memory'; SET enable_indexscan = off; SET trace_sort = on;
+		BEGIN; CREATE TABLE kept (k int, n int, v text) USING sealed_heap; INSERT INTO kept SELECT (g * 7919) % 10007, 0, noise(g, 800) FROM generate_series(1, 1000) g; CREATE INDEX kept_k ON kept (k);
+		UPDATE kept SET n = 1 WHERE k % 2 = 0;
+		SAVEPOINT q; SELECT count(*) FROM (SELECT FROM kept WHERE k % 7 = 0 FOR UPDATE) s; UPDATE kept SET n = -2 WHERE k % 35 = 0; ROLLBACK TO q;
+		SAVEPOINT p; UPDATE kept SET n = -1 WHERE k % 5 = 0; DELETE FROM kept WHERE k % 3 = 0; ROLLBACK TO p;
+		SET LOCAL client_min_messages = log; CLUSTER kept USING kept_k; SET LOCAL client_min_messages = notice; COMMIT;
+		SELECT count(*), count(DISTINCT k), min(n), sum(n) = count(*) FILTER (WHERE k % 2 = 0), bool_and(k >= before) FROM (SELECT k, n, lag(k, 1, k) OVER (ORDER BY ctid) AS before FROM kept) s});
+	is($rc, 0, 'CLUSTER') or diag($err);
+	is($err =~ /begin tuple sort/ ? 'sorted' : 'by index', $memory eq '1MB' ? 'by index' : 'sorted', $memory);
+	is((split /\n/, $out)[-1], '1000|1000|0|t|t', 'no row is lost');
+	is($node->safe_psql('postgres', q{SELECT count(*) FROM sealed.verify('kept'); DROP TABLE kept}), '0', 'sealed.verify');
+}
 $node->stop;
 done_testing();

@@ -53,6 +53,20 @@ pub unsafe fn is_heap_only(t: pg_sys::HeapTuple) -> bool {
     unsafe { header(t).t_infomask2 & pg_sys::HEAP_ONLY_TUPLE as u16 != 0 }
 }
 
+/// Clears the xmax of a live row that a failed subtransaction updated or deleted. Of a row that its own
+/// transaction inserted, HeapTupleSatisfiesVacuum() finds that out but sets no hint bit, and
+/// rewrite_heap_tuple() takes the row for updated: once rewrite_heap_dead_tuple() sees the version that
+/// failed, both would be dropped. (heap's CLUSTER by index loses such rows.)
+pub unsafe fn forget_failed_update(live: pg_sys::HeapTuple) {
+    let other = pg_sys::HEAP_XMAX_IS_MULTI | pg_sys::HEAP_XMAX_LOCK_ONLY;
+    // SAFETY: as for `header`; the caller owns the tuple, a copy.
+    let bits = unsafe { &mut header(live).t_infomask };
+    // Locks stay, and of a multixact core itself asks whether its update failed.
+    if *bits & other as u16 == 0 {
+        *bits |= pg_sys::HEAP_XMAX_INVALID as u16;
+    }
+}
+
 /// Stamps a speculative token into `t_ctid` (`HeapTupleHeaderSetSpeculativeToken`).
 pub unsafe fn set_speculative_token(t: pg_sys::HeapTuple, token: u32) {
     /// `SpecTokenOffsetNumber` of `storage/off.h`.

@@ -12,6 +12,7 @@ use super::{is_toast, modify, owner, toast};
 use crate::pg::call::{self, call_c, callback};
 use crate::pg::ffi;
 use crate::pg::shadow::{self, heap};
+use crate::pg::tuple;
 
 /// The rows of the old table with their buffers, in the order asked for.
 enum Source {
@@ -79,7 +80,8 @@ pub unsafe extern "C-unwind" fn relation_copy_for_cluster(
             while next(&source, raw_slot) {
                 call::check_for_interrupts();
                 let raw = (*raw_slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tuple;
-                match fate(raw, raw_slot, oldest_xmin) {
+                let fate = fate(raw, raw_slot, oldest_xmin);
+                match fate {
                     Fate::Dead => {
                         *tups_vacuumed += 1.0;
                         // The rewrite still needs to see it, for its chains.
@@ -96,6 +98,9 @@ pub unsafe extern "C-unwind" fn relation_copy_for_cluster(
                 pg_sys::MemoryContextReset(per_row);
                 let before = pg_sys::MemoryContextSwitchTo(per_row);
                 let row = slot::open_copy(raw, owner(old));
+                if matches!(fate, Fate::Live) {
+                    tuple::forget_failed_update(row);
+                }
                 if let Some(sort) = &sort {
                     pg_sys::MemoryContextSwitchTo(before);
                     sort.put(row);
@@ -104,7 +109,9 @@ pub unsafe extern "C-unwind" fn relation_copy_for_cluster(
                 }
                 let sealed = reseal(old, new, row);
                 pg_sys::MemoryContextSwitchTo(before);
-                ffi::rewrite_heap_tuple(rewrite, raw, sealed);
+                // Of the old row it reads t_self and the transaction fields, which an opened row has
+                // from its sealed one.
+                ffi::rewrite_heap_tuple(rewrite, row, sealed);
                 progress(&source, *num_tuples, *num_tuples);
             }
             end(source);
@@ -130,8 +137,6 @@ pub unsafe extern "C-unwind" fn relation_copy_for_cluster(
                     let before = pg_sys::MemoryContextSwitchTo(per_row);
                     let sealed = reseal(old, new, row);
                     pg_sys::MemoryContextSwitchTo(before);
-                    // Of the old row it reads t_self and the transaction fields, which an opened row
-                    // has from its sealed one.
                     ffi::rewrite_heap_tuple(rewrite, row, sealed);
                     written += 1;
                     report(pg_sys::PROGRESS_CLUSTER_HEAP_TUPLES_WRITTEN, written);
