@@ -217,13 +217,13 @@ fn wrapper() -> Result<Oid, Error> {
 /// The expression in `pg_attrdef`, also if the current command put it there.
 fn stored(table: Oid, attnum: i16) -> Option<*mut pg_sys::Node> {
     let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
-    let mut keys = [pg_sys::ScanKeyData::default(); 2];
-    let equal = pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber;
+    let mut keys = [
+        class::equals(ADRELID, pg_sys::F_OIDEQ, table.into()),
+        class::equals(ADNUM, pg_sys::F_INT2EQ, attnum.into()),
+    ];
     // SAFETY: pg_attrdef is always there and the keys are on its index's columns. The tuple is good
     // until the scan ends, and the expression is made of a copy of its text.
     unsafe {
-        pg_sys::ScanKeyInit(&mut keys[0], ADRELID, equal, pg_sys::F_OIDEQ.into(), table.into());
-        pg_sys::ScanKeyInit(&mut keys[1], ADNUM, equal, pg_sys::F_INT2EQ.into(), attnum.into());
         let pg_attrdef = pg_sys::table_open(PG_ATTRDEF, lock);
         let scan = pg_sys::systable_beginscan(
             pg_attrdef,
@@ -303,7 +303,11 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        // SAFETY: opened in `table`; this cannot raise. The command keeps its lock.
+        // While an ERROR unwinds, the resource owner is what closes it.
+        if std::thread::panicking() {
+            return;
+        }
+        // SAFETY: opened in `table` and not closed before. The command keeps its lock.
         unsafe { pg_sys::table_close(self.0, pg_sys::NoLock as pg_sys::LOCKMODE) }
     }
 }

@@ -11,6 +11,7 @@ use pgrx::datum::{FromDatum, IntoDatum};
 pub use pgrx::pg_sys::Oid;
 use pgrx::{JsonB, PgMemoryContexts, pg_sys};
 
+use super::class;
 use crate::error::Error;
 
 /// A table of schema `sealed`.
@@ -364,19 +365,7 @@ fn scan_key(attribute: i16, value: &Value) -> Option<pg_sys::ScanKeyData> {
         Value::Text(_) => pg_sys::F_TEXTEQ,
         _ => return None,
     };
-    let mut key = pg_sys::ScanKeyData::default();
-    let argument = datum(value)?;
-    // SAFETY: fills in the key; looks up a built-in function.
-    unsafe {
-        pg_sys::ScanKeyInit(
-            &mut key,
-            attribute,
-            pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
-            Oid::from(operator),
-            argument,
-        )
-    };
-    Some(key)
+    Some(class::equals(attribute, operator, datum(value)?))
 }
 
 /// The value as a datum in the current memory context; `None` for null.

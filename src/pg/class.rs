@@ -74,19 +74,10 @@ fn scan_class(
     snapshot: pg_sys::Snapshot,
     conditions: &[(u32, u32, pg_sys::Datum)],
 ) -> Vec<Class> {
-    let mut keys = vec![pg_sys::ScanKeyData::default(); conditions.len()];
-    for (key, (attribute, operator, argument)) in keys.iter_mut().zip(conditions) {
-        // SAFETY: fills in the key; the operator is a built-in function on two OIDs.
-        unsafe {
-            pg_sys::ScanKeyInit(
-                key,
-                *attribute as pg_sys::AttrNumber,
-                pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
-                Oid::from(*operator),
-                *argument,
-            )
-        };
-    }
+    let mut keys: Vec<_> = conditions
+        .iter()
+        .map(|(attribute, operator, argument)| equals(*attribute as i16, *operator, *argument))
+        .collect();
     let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
     // SAFETY: pg_class is always there.
     let pg_class = unsafe { pg_sys::table_open(pg_sys::RelationRelationId, lock) };
@@ -126,6 +117,20 @@ fn scan_class(
     // SAFETY: closes what was opened above, once.
     unsafe { pg_sys::table_close(pg_class, lock) };
     found
+}
+
+/// A condition of a catalog scan: the column (attribute number, from 1) equals the argument by a built-in
+/// function, one of `pg_sys::F_*EQ`.
+pub(in crate::pg) fn equals(
+    attribute: i16,
+    operator: u32,
+    argument: pg_sys::Datum,
+) -> pg_sys::ScanKeyData {
+    let mut key = pg_sys::ScanKeyData::default();
+    let equal = pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber;
+    // SAFETY: fills in the key; looks up a built-in function.
+    unsafe { pg_sys::ScanKeyInit(&mut key, attribute, equal, Oid::from(operator), argument) };
+    key
 }
 
 fn name(data: &pg_sys::NameData) -> String {

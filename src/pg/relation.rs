@@ -2,6 +2,8 @@
 
 use pgrx::pg_sys;
 
+use super::class;
+
 /// The name of a relation for a message; its OID if it is gone.
 pub fn name(oid: pg_sys::Oid) -> String {
     // SAFETY: a syscache look-up; the name is palloc'd in the current context.
@@ -64,18 +66,10 @@ unsafe fn depends_on(oid: pg_sys::Oid) -> pg_sys::Oid {
     }
     // SAFETY: an ordinary catalog scan; the resource owner closes it if something raises.
     unsafe {
-        let equal = |column: i16, value: pg_sys::Oid| {
-            let mut key = pg_sys::ScanKeyData::default();
-            pg_sys::ScanKeyInit(
-                &mut key,
-                column,
-                pg_sys::BTEqualStrategyNumber as u16,
-                pg_sys::Oid::from(pg_sys::F_OIDEQ),
-                pg_sys::Datum::from(value),
-            );
-            key
-        };
-        let mut keys = [equal(CLASSID, pg_sys::RelationRelationId), equal(OBJID, oid)];
+        let mut keys = [
+            class::equals(CLASSID, pg_sys::F_OIDEQ, pg_sys::RelationRelationId.into()),
+            class::equals(OBJID, pg_sys::F_OIDEQ, oid.into()),
+        ];
         let lock = pg_sys::AccessShareLock as i32;
         let depend = pg_sys::table_open(pg_sys::Oid::from(DEPEND), lock);
         let scan = pg_sys::systable_beginscan(

@@ -56,7 +56,7 @@ pub unsafe fn is_heap_only(t: pg_sys::HeapTuple) -> bool {
 /// Clears the xmax of a live row that a failed subtransaction updated or deleted. Of a row that its own
 /// transaction inserted, HeapTupleSatisfiesVacuum() finds that out but sets no hint bit, and
 /// rewrite_heap_tuple() takes the row for updated: once rewrite_heap_dead_tuple() sees the version that
-/// failed, both would be dropped. (heap's CLUSTER by index loses such rows.)
+/// failed, both would be dropped. (The CLUSTER of heap by index loses such rows in 18.6, not in 15.20.)
 pub unsafe fn forget_failed_update(live: pg_sys::HeapTuple) {
     let other = pg_sys::HEAP_XMAX_IS_MULTI | pg_sys::HEAP_XMAX_LOCK_ONLY;
     // SAFETY: as for `header`; the caller owns the tuple, a copy.

@@ -27,12 +27,8 @@ pub unsafe extern "C-unwind" fn relation_estimate_size(
         // SAFETY: arguments of core's, passed on; the C function pointer is called guarded.
         unsafe {
             let of_heap = heap().relation_estimate_size.unwrap_unchecked();
-            let blocks =
-                pg_sys::RelationGetNumberOfBlocksInFork(rel, pg_sys::ForkNumber::MAIN_FORKNUM);
-            call_c(|| of_heap(rel, widths, pages, tuples, all_visible));
-            // A small table that was never vacuumed counts as ten heap pages.
-            if is_toast(rel) || *pages != blocks || blocks == 0 {
-                return;
+            if is_toast(rel) {
+                return call_c(|| of_heap(rel, widths, pages, tuples, all_visible));
             }
             pg_sys::table_block_relation_estimate_size(
                 rel,
@@ -43,6 +39,12 @@ pub unsafe extern "C-unwind" fn relation_estimate_size(
                 ROW + GROWTH,
                 PAGE,
             );
+            let blocks =
+                pg_sys::RelationGetNumberOfBlocksInFork(rel, pg_sys::ForkNumber::MAIN_FORKNUM);
+            // A small table that was never vacuumed counts as ten pages: of heap's rows.
+            if *pages != blocks || blocks == 0 {
+                return call_c(|| of_heap(rel, widths, pages, tuples, all_visible));
+            }
             let seals = *tuples * GROWTH as f64 / PAGE as f64;
             *pages = (f64::from(blocks) - seals).round().max(1.0) as pg_sys::BlockNumber;
         }
