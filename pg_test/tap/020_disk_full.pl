@@ -67,7 +67,7 @@ my @commands = (
 	[ 'VACUUM FULL', 'VACUUM FULL t' ],
 	[ 'CLUSTER', 'CLUSTER t USING t_id' ],
 	[ 'ALTER TYPE', 'ALTER TABLE t ALTER id TYPE bigint' ],
-	[ 'ADD COLUMN', q{ALTER TABLE t ADD COLUMN e text DEFAULT noise(7, 500)} ],
+	[ 'ADD COLUMN', q{ALTER TABLE t ADD COLUMN e text DEFAULT noise((random() * 10)::int, 500)} ],
 	[ 'SET ACCESS METHOD heap', 'ALTER TABLE t SET ACCESS METHOD heap' ],
 	[ 'SET TABLESPACE', 'ALTER TABLE elsewhere SET TABLESPACE small' ],
 	[ 'CREATE INDEX', 'CREATE INDEX t_v ON t (v) TABLESPACE small' ],
