@@ -48,6 +48,7 @@ KINDS = {"put": 10, "hot": 5, "move": 4, "drop": 3, "copy": 2, "own": 4, "trunca
 REWRITES = [
     "ALTER TABLE {x} ALTER k TYPE bigint; ALTER TABLE {x} ALTER k TYPE int",
     "ALTER TABLE {x} ADD COLUMN extra text DEFAULT clock_timestamp()::text; ALTER TABLE {x} DROP COLUMN extra",
+    "ALTER TABLE {x} ADD COLUMN extra text NOT NULL DEFAULT 'kept'; UPDATE {x} SET extra = extra || '!' WHERE k < 9; ALTER TABLE {x} DROP COLUMN extra",
     "ALTER TABLE {x} SET ACCESS METHOD heap; ALTER TABLE {x} SET ACCESS METHOD sealed_heap",
     "ALTER TABLE {x} ADD COLUMN extra int; UPDATE {x} SET extra = k; ALTER TABLE {x} DROP COLUMN extra",
     "CLUSTER {x} USING {x}_pkey",
@@ -557,7 +558,7 @@ class ServerLog:
 SIDE = [
     "VACUUM FULL bank", "VACUUM FULL t", "CLUSTER t USING t_pkey", "REINDEX TABLE t", "REINDEX INDEX CONCURRENTLY t_pkey; REINDEX TABLE CONCURRENTLY bank",
     "CREATE INDEX CONCURRENTLY t_side ON t (n, k); DROP INDEX t_side", "CREATE INDEX t_side ON t (md5(v)); DROP INDEX t_side",
-    "ALTER TABLE t ALTER n TYPE bigint; ALTER TABLE t ALTER n TYPE int", "ALTER TABLE t ADD COLUMN e text DEFAULT clock_timestamp()::text; ALTER TABLE t DROP COLUMN e",
+    "ALTER TABLE t ALTER n TYPE bigint; ALTER TABLE t ALTER n TYPE int", "ALTER TABLE t ADD COLUMN e text DEFAULT clock_timestamp()::text; ALTER TABLE t DROP COLUMN e", "ALTER TABLE t ADD COLUMN e text NOT NULL DEFAULT 'kept'; UPDATE t SET e = e || n WHERE k < 30; ALTER TABLE t DROP COLUMN e",
     "ALTER TABLE bank SET ACCESS METHOD heap; ALTER TABLE bank SET ACCESS METHOD sealed_heap", "SELECT sealed.rotate_master_key()",
     "SELECT sealed.rotate_data_key('t'); VACUUM FULL t", "SELECT sealed.rotate_data_key('bank'); SELECT sealed.rotate_master_key()",
 ]

@@ -89,6 +89,14 @@ CREATE TABLE sealed.layout (
 CREATE INDEX layout_relation_idx ON sealed.layout (relation);
 COMMENT ON TABLE sealed.layout IS 'How rows of tables are sealed. Every sealed row carries the id of its layout.';
 
+CREATE TABLE sealed.missing_value (
+    relation oid NOT NULL,
+    attnum int2 NOT NULL,
+    value bytea NOT NULL,
+    CONSTRAINT missing_value_pkey PRIMARY KEY (relation, attnum)
+) USING heap;
+COMMENT ON TABLE sealed.missing_value IS 'Sealed values that rows have in columns which were added after them.';
+
 -- The table access method.
 
 CREATE FUNCTION sealed.sealed_heap_handler(internal) RETURNS table_am_handler
@@ -163,11 +171,11 @@ CREATE FUNCTION sealed.is_sealed(relation regclass) RETURNS boolean
 COMMENT ON FUNCTION sealed.is_sealed(regclass) IS
     'Whether a table or materialized view is sealed. Privilege: none.';
 
-CREATE FUNCTION sealed.stored_default(value anyelement) RETURNS anyelement
-    LANGUAGE c VOLATILE PARALLEL SAFE
-    AS 'MODULE_PATHNAME', 'stored_default_wrapper';
-COMMENT ON FUNCTION sealed.stored_default(anyelement) IS
-    'Returns its argument. ALTER TABLE ... ADD COLUMN uses it to write a default into the rows of a sealed table. Privilege: none.';
+CREATE FUNCTION sealed.kept_default(value anyelement, relation oid, attnum int2) RETURNS anyelement
+    LANGUAGE c STABLE PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'kept_default_wrapper';
+COMMENT ON FUNCTION sealed.kept_default(anyelement, oid, int2) IS
+    'Returns its first argument. ALTER TABLE ... ADD COLUMN uses it to keep a default sealed. Privilege: none.';
 
 CREATE FUNCTION sealed.read_status()
     RETURNS TABLE (version text, secret_memory text, keyring_size integer, keyring_used integer, salt_drawn_at timestamptz, salt_reserved bigint)
@@ -228,7 +236,7 @@ COMMENT ON VIEW sealed.tables IS
 GRANT USAGE ON SCHEMA sealed TO PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA sealed FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA sealed FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION sealed.is_sealed(regclass), sealed.stored_default(anyelement), sealed.suite_name(int2) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION sealed.is_sealed(regclass), sealed.kept_default(anyelement, oid, int2), sealed.suite_name(int2) TO PUBLIC;
 -- These two let owners of tables in, and check it themselves.
 GRANT EXECUTE ON FUNCTION sealed.rotate_data_key(regclass), sealed.verify(regclass) TO PUBLIC;
 GRANT SELECT ON sealed.keys, sealed.tables, sealed.status TO sealed_key_admin, sealed_operator, sealed_auditor;

@@ -91,6 +91,13 @@ pub enum Error {
         /// Its id.
         id: String,
     },
+    /// The kept value of a column that rows were written without does not verify.
+    DamagedMissing {
+        /// The table.
+        relation: String,
+        /// The column's number.
+        attnum: i16,
+    },
     /// A row does not verify.
     DamagedRow {
         /// The table.
@@ -225,6 +232,7 @@ impl Error {
             | Self::RowLayoutGone { .. }
             | Self::DataKeyGone { .. }
             | Self::DamagedRow { .. }
+            | Self::DamagedMissing { .. }
             | Self::DamagedChunk { .. }
             | Self::ForeignRow { .. }
             | Self::PlainRow { .. } => Code::ERRCODE_DATA_CORRUPTED,
@@ -264,7 +272,9 @@ impl Error {
             Self::MasterKeyGone { .. } | Self::LayoutGone { .. } | Self::DataKeyGone { .. } => {
                 RESTORE
             }
-            Self::DamagedMasterKey { .. } | Self::DamagedDataKey { .. } => RESTORE,
+            Self::DamagedMasterKey { .. }
+            | Self::DamagedDataKey { .. }
+            | Self::DamagedMissing { .. } => RESTORE,
             Self::DamagedRecipient { .. } => {
                 "Somebody wrote to sealed.recipient. Find out who, delete the row, and add true \
                  recipients with sealed.add_recipient(...)."
@@ -360,6 +370,12 @@ impl fmt::Display for Error {
             ),
             Self::DataKeyGone { id } => write!(f, "data key {id} is missing"),
             Self::KeyDestroyed { id } => write!(f, "data key {id} has been destroyed"),
+            Self::DamagedMissing { relation, attnum } => {
+                write!(
+                    f,
+                    "the kept value of column {attnum} of sealed table \"{relation}\" is damaged"
+                )
+            }
             Self::DamagedRow { relation, ctid } => {
                 write!(f, "row {ctid} of sealed table \"{relation}\" is damaged")
             }

@@ -74,7 +74,7 @@ answers($node, 'postgres', 'SELECT count(*) FROM b', '10', 'nothing was inserted
 # programs say so too, and do not go by the row
 $node->command_fails_like([ 'pg_dump', '-t', 'a', '-f', $node->basedir . '/dump', 'postgres' ], qr/row \(0,3\) of sealed table "a" is damaged/, 'pg_dump stops');
 refused($node, 'postgres', 'COPY a TO stdout', 'XX001', 'row \(0,3\)', 'COPY TO');
-refused($node, 'postgres', $_, 'XX001', 'row \(0,3\) of sealed table "a"', $_) for 'REINDEX TABLE a', 'SET sealed.plaintext_index = allow; CREATE INDEX ON a (length(big))', 'ALTER TABLE a ADD CHECK (id > 0)', 'ALTER TABLE a ADD n int DEFAULT 1', 'ALTER TABLE a ALTER v SET NOT NULL';
+refused($node, 'postgres', $_, 'XX001', 'row \(0,3\) of sealed table "a"', $_) for 'REINDEX TABLE a', 'SET sealed.plaintext_index = allow; CREATE INDEX ON a (length(big))', 'ALTER TABLE a ADD CHECK (id > 0)', 'ALTER TABLE a ADD n int NOT NULL DEFAULT 1', 'ALTER TABLE a ALTER v SET NOT NULL';
 refused($node, 'postgres', q{SET sealed.plaintext_statistics = on; ANALYZE a}, 'XX001', 'row \(0,3\)', 'ANALYZE that keeps values');
 refused($node, 'postgres', q{MERGE INTO a USING (VALUES (3)) s (id) ON a.id = s.id WHEN MATCHED THEN UPDATE SET v = 'merged'}, 'XX001', 'row \(0,3\)', 'MERGE');
 refused($node, 'postgres', q{DELETE FROM a WHERE ctid = '(0,3)' RETURNING id}, 'XX001', 'row \(0,3\)', 'DELETE ... RETURNING a column of it');

@@ -27,7 +27,7 @@ sub same {
 	is($node->safe_psql('postgres', q{SELECT (SELECT count(*) FROM (TABLE t EXCEPT ALL TABLE oracle) x) || ' ' || (SELECT count(*) FROM (TABLE oracle EXCEPT ALL TABLE t) y)}), '0 0', "$name: the rows are the oracle's");
 	is($node->safe_psql('postgres', q{SELECT count(*) FROM sealed.verify('t')}), '0', "$name: sealed.verify");
 	is($node->safe_psql('postgres', q{CREATE EXTENSION IF NOT EXISTS amcheck; SELECT string_agg(bt_index_check(indexrelid, true)::text, '') FROM pg_index WHERE indrelid = 't'::regclass}), '', "$name: indexes");
-	is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_attrdef WHERE pg_get_expr(adbin, adrelid) LIKE '%stored_default%'}), '0', "$name: no default is left wrapped");
+	is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_attrdef WHERE pg_get_expr(adbin, adrelid) LIKE '%kept_default%'}), '0', "$name: no default is left wrapped");
 }
 
 # An ADD COLUMN that failed must not follow the session: the ROLLBACK after it has no transaction to read catalogs in.

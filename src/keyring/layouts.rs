@@ -230,6 +230,7 @@ fn remove_rows(relation: Oid, layouts: Vec<LayoutRow>) -> Result<(), Error> {
     for layout in layouts {
         layout.delete()?;
     }
+    super::drop_missing(relation)?;
     cache::remove(relation);
     Ok(())
 }

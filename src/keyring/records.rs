@@ -64,6 +64,13 @@ pub struct LayoutRow {
     row: Row,
 }
 
+/// A row of `sealed.missing_value`.
+pub struct MissingRow {
+    pub attnum: i16,
+    pub value: Vec<u8>,
+    row: Row,
+}
+
 /// `state` of a key in use.
 pub const ACTIVE: &str = "active";
 /// `state` of a key that a newer one has replaced.
@@ -356,4 +363,27 @@ impl LayoutRow {
 /// As SQL has it: ids have 28 bits.
 fn number(id: LayoutId) -> i32 {
     id.get() as i32
+}
+
+impl MissingRow {
+    fn parse(row: Row) -> Result<Self, Error> {
+        Ok(Self { attnum: row.int2(1)?, value: row.bytes(2)?, row })
+    }
+
+    /// Rows of this table are never changed, so those of the current command are seen too.
+    pub fn of_relation(relation: Oid) -> Result<Vec<Self>, Error> {
+        let key = [(1, Value::Oid(relation))];
+        let index = Some(c"missing_value_pkey");
+        let rows = catalog::scan(Table::MissingValue, index, &key, View::Own)?;
+        rows.into_iter().map(Self::parse).collect()
+    }
+
+    pub fn insert(relation: Oid, attnum: i16, value: Vec<u8>) -> Result<(), Error> {
+        let values = [Value::Oid(relation), Value::Int2(attnum), Value::Bytes(value)];
+        catalog::insert(Table::MissingValue, &values)
+    }
+
+    pub fn delete(&self) -> Result<(), Error> {
+        catalog::delete(&self.row)
+    }
 }

@@ -1,11 +1,12 @@
 //! ALTER TABLE ... ADD COLUMN with a default, on a sealed table.
 //!
-//! PostgreSQL does not write a constant default into the rows that are there: it keeps the value in
-//! `pg_attribute.attmissingval`, in plaintext, for as long as one such row lives (ATExecAddColumn() in
-//! `commands/tablecmds.c`). Only a default with a volatile function in it makes it rewrite the table.
-//! So while the column is being added, its default is wrapped in a call of `sealed.stored_default()`,
-//! a volatile function that returns its argument; the rewrite seals the value into each row, and at
-//! the end of the command the default is what the command said.
+//! PostgreSQL does not write a constant default into the rows that are there: it evaluates it once and
+//! keeps the value in `pg_attribute.attmissingval`, in plaintext, for as long as one such row lives
+//! (ATExecAddColumn() in `commands/tablecmds.c`). A default that is NULL it does not keep. So while the
+//! column is being added, its default is wrapped in a call of `sealed.kept_default()`, which at that
+//! evaluation keeps the value sealed in our own catalog and returns NULL, and else returns its argument:
+//! should the same command rewrite the table for another reason, the rows get the value. At the end of
+//! the command the default is what the command said.
 //!
 //! Two of PostgreSQL's access hooks do it: one is called when the column is in `pg_attribute` and its
 //! default is not stored yet, the other when the default is in `pg_attrdef` and was not looked at yet.
@@ -36,6 +37,8 @@ thread_local! {
     static DEFAULTED: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
     /// The column that was added last.
     static ADDED: Cell<Column> = const { Cell::new((Oid::INVALID, 0)) };
+    /// The column whose default PostgreSQL is about to evaluate, to keep it.
+    static KEEPING: Cell<Column> = const { Cell::new((Oid::INVALID, 0)) };
     /// The columns whose default is wrapped, and whether the default is their type's: one entry a column.
     /// One that a rollback left behind is seen to be that by `unwrap`, or replaced.
     static WRAPPED: RefCell<Vec<(Column, bool)>> = const { RefCell::new(Vec::new()) };
@@ -53,6 +56,17 @@ pub unsafe fn begin(node: *mut pg_sys::Node) {
     };
     DEFAULTED.set(defaulted);
     ADDED.set((Oid::INVALID, 0));
+    evaluated();
+}
+
+/// PostgreSQL has gone on: the default of the column that was added last was evaluated, or is not kept.
+pub fn evaluated() {
+    KEEPING.set((Oid::INVALID, 0));
+}
+
+/// Whether this is the evaluation of a column's default whose value is to be kept. Once.
+pub fn keeps(table: Oid, attnum: i16) -> bool {
+    KEEPING.replace((Oid::INVALID, 0)) == (table, attnum)
 }
 
 fn defaulted(statement: &pg_sys::AlterTableStmt) -> Vec<String> {
@@ -83,6 +97,7 @@ fn defaulted(statement: &pg_sys::AlterTableStmt) -> Vec<String> {
 /// its type, if that is the one it is to have.
 pub fn added(table: Oid, attnum: i16) -> Result<(), Error> {
     ADDED.set((table, attnum));
+    evaluated();
     // SAFETY: makes the new column visible, as ATExecAddColumn() is about to do; it holds the table open
     // and locked.
     unsafe { pg_sys::CommandCounterIncrement() };
@@ -159,6 +174,9 @@ fn wrap(
     of_type: bool,
 ) -> Result<(), Error> {
     let column = (relation.oid(), attnum);
+    if !relation.keeps_values(attnum, default) {
+        return Ok(());
+    }
     // PostgreSQL before 15.13, 16.9 and 17.5 has stored the value when it calls; and only inside a command
     // that `unwrap` follows may the default be changed.
     if relation.has_missing(attnum) || DEFAULTED.with_borrow(Option::is_none) {
@@ -173,6 +191,11 @@ fn wrap(
         let collation = pg_sys::exprCollation(default);
         let mut args = std::ptr::null_mut();
         args = pg_sys::lappend(args, default.cast());
+        let none = Oid::INVALID;
+        let table = pg_sys::makeConst(pg_sys::OIDOID, -1, none, 4, column.0.into(), false, true);
+        args = pg_sys::lappend(args, table.cast());
+        let number = pg_sys::makeConst(pg_sys::INT2OID, -1, none, 2, attnum.into(), false, true);
+        args = pg_sys::lappend(args, number.cast());
         pg_sys::makeFuncExpr(
             wrapper,
             pg_sys::exprType(default),
@@ -190,25 +213,26 @@ fn wrap(
         wrapped.retain(|(other, _)| *other != column);
         wrapped.push((column, of_type));
     });
+    KEEPING.set(column);
     Ok(())
 }
 
-/// `sealed.stored_default(anyelement)`.
+/// `sealed.kept_default(anyelement, oid, int2)`.
 fn wrapper() -> Result<Oid, Error> {
     // SAFETY: a look-up in the catalog by a list of two strings; a missing function is an invalid OID.
     let oid = unsafe {
-        let name = [c"sealed", c"stored_default"].into_iter().fold(
+        let name = [c"sealed", c"kept_default"].into_iter().fold(
             std::ptr::null_mut(),
             |list: *mut pg_sys::List, part| {
                 let part = pg_sys::makeString(pg_sys::pstrdup(part.as_ptr()));
                 pg_sys::lappend(list, part.cast())
             },
         );
-        let argument = pg_sys::ANYELEMENTOID;
-        pg_sys::LookupFuncName(name, 1, &argument, true)
+        let arguments = [pg_sys::ANYELEMENTOID, pg_sys::OIDOID, pg_sys::INT2OID];
+        pg_sys::LookupFuncName(name, 3, arguments.as_ptr(), true)
     };
     if oid == Oid::INVALID {
-        let what = "ADD COLUMN with a default without the function sealed.stored_default()";
+        let what = "ADD COLUMN with a default without the function sealed.kept_default()";
         return Err(Error::Unsupported { what: what.to_owned() });
     }
     Ok(oid)
@@ -267,6 +291,18 @@ impl Open {
         let name = unsafe { CStr::from_ptr(row.attname.data.as_ptr()) };
         let plain = row.attgenerated == 0 && row.attidentity == 0;
         (name.to_string_lossy().into_owned(), plain)
+    }
+
+    /// Whether PostgreSQL evaluates the default once and keeps the value, by its own rules.
+    fn keeps_values(&self, attnum: i16, default: *mut pg_sys::Node) -> bool {
+        // SAFETY: an open relation and an expression of the column's, of which the planner gets a copy.
+        unsafe {
+            let table = (*(*self.0).rd_rel).relkind as u8 == pg_sys::RELKIND_RELATION;
+            let copy = pg_sys::copyObjectImpl(default.cast()).cast::<pg_sys::Expr>();
+            table
+                && !pg_sys::DomainHasConstraints(self.attribute(attnum).atttypid)
+                && !pg_sys::contain_volatile_functions(pg_sys::expression_planner(copy).cast())
+        }
     }
 
     fn has_missing(&self, attnum: i16) -> bool {

@@ -29,9 +29,11 @@ pub enum Table {
     Recipient,
     /// How rows of a table are sealed.
     Layout,
+    /// Sealed values of columns that rows were written without.
+    MissingValue,
 }
 
-const TABLES: usize = 6;
+const TABLES: usize = 7;
 
 impl Table {
     const fn name(self) -> &'static CStr {
@@ -42,6 +44,7 @@ impl Table {
             Self::DataKeyWrap => c"data_key_wrap",
             Self::Recipient => c"recipient",
             Self::Layout => c"layout",
+            Self::MissingValue => c"missing_value",
         }
     }
 }

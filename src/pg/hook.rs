@@ -254,6 +254,8 @@ unsafe extern "C-unwind" fn relation_access(
             // SAFETY: for this access type the argument is null or of this type. Internal ones are
             // the transient tables of a rewrite.
             let internal = !arg.is_null() && unsafe { (*arg).is_internal };
+            // Such as that of a rewrite, which begins when every default was looked at.
+            add_column::evaluated();
             if internal { Ok(()) } else { (deciders.created)(relation) }
         }
         _ => Ok(()),

@@ -14,12 +14,6 @@ fn is_sealed(relation: Oid) -> bool {
     policy::is_sealed(relation)
 }
 
-/// Its argument. Volatile to PostgreSQL, which is all that `pg::add_column` wants of it.
-#[pg_extern(sql = false)]
-fn stored_default(value: Option<pgrx::AnyElement>) -> Option<pgrx::AnyElement> {
-    value
-}
-
 #[pg_extern(sql = false)]
 fn rotate_data_key(relation: Oid) -> i32 {
     xact::prevent_if_read_only(c"sealed.rotate_data_key()");

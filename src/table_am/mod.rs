@@ -1,11 +1,13 @@
 //! `sealed_heap`: the table access method.
 //!
 //! `routine` is the membrane (callbacks, slots, everything that touches PostgreSQL's structs);
-//! `row` is what sealing and opening mean for it.
+//! `row` is what sealing and opening mean for it; `missing`, what rows have in columns that came after them.
 
+mod missing;
 pub mod routine;
 mod row;
 
+use crate::pg::add_column;
 use crate::pg::xact::{self, Listener};
 
 /// Called once, in the postmaster.
@@ -15,9 +17,15 @@ pub fn init() {
         transaction_end: |end| {
             if end != xact::End::Commit {
                 row::forget();
+                missing::forget(None);
+                // The command that would have gone on is over.
+                add_column::evaluated();
             }
         },
-        relation_changed: |_| {},
-        exit: row::wipe,
+        relation_changed: missing::forget,
+        exit: || {
+            missing::forget(None);
+            row::wipe();
+        },
     });
 }

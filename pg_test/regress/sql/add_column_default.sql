@@ -1,5 +1,6 @@
--- ADD COLUMN with a default: each row of a sealed table gets the value, pg_attribute.attmissingval never does,
--- and afterwards the default is what the command said. On the disk: tap/001.
+-- ADD COLUMN with a default: PostgreSQL keeps the value for the rows that are there; of a sealed table it is kept sealed,
+-- in sealed.missing_value and never in pg_attribute.attmissingval, and afterwards the default is what the command said.
+-- On the disk: tap/001.
 SET client_min_messages = warning;
 SET default_table_access_method = sealed_heap;
 CREATE DOMAIN with_default AS int DEFAULT 42;
@@ -59,9 +60,45 @@ RESET ROLE;
 -- an event trigger that runs DDL of its own while the table is rewritten
 CREATE FUNCTION on_rewrite() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN CREATE TEMP TABLE IF NOT EXISTS seen (t regclass); INSERT INTO seen VALUES (pg_event_trigger_table_rewrite_oid()); END $$;
 CREATE EVENT TRIGGER seen ON table_rewrite EXECUTE FUNCTION on_rewrite();
-ALTER TABLE t ADD q int DEFAULT 6, ADD r with_default;
+ALTER TABLE t ADD p1 int DEFAULT 5;
+ALTER TABLE t ADD q int DEFAULT 6, ADD random float8 DEFAULT random(), ADD r with_default;
 DROP EVENT TRIGGER seen;
-SELECT DISTINCT seen.t, q, r FROM t, seen;
+SELECT DISTINCT seen.t, p1, q, r FROM t, seen;
+ALTER TABLE t DROP random;
+-- the kept values: damaged, moved to another column, and gone with the rewrite of all rows and with the table
+CREATE TABLE k (a int);
+INSERT INTO k VALUES (1);
+ALTER TABLE k ADD b text DEFAULT 'one', ADD c text NOT NULL DEFAULT 'two', ADD d int NOT NULL DEFAULT 3 CHECK (d > 2);
+ALTER TABLE k ADD e int NOT NULL DEFAULT 3 CHECK (e > 3);
+INSERT INTO k VALUES (2, DEFAULT, DEFAULT);
+SELECT attnum, length(value) FROM sealed.missing_value WHERE relation = 'k'::regclass ORDER BY 1;
+UPDATE sealed.missing_value SET value = set_byte(value, 40, get_byte(value, 40) # 1) WHERE relation = 'k'::regclass AND attnum = 2;
+\c
+SELECT qa.attempt('SELECT * FROM k WHERE a = 1');
+SELECT message FROM sealed.verify('k');
+UPDATE sealed.missing_value SET value = set_byte(value, 40, get_byte(value, 40) # 1) WHERE relation = 'k'::regclass AND attnum = 2;
+\c
+SELECT * FROM k ORDER BY a;
+UPDATE sealed.missing_value SET attnum = 10 - attnum WHERE relation = 'k'::regclass;
+UPDATE sealed.missing_value SET attnum = attnum - 5 WHERE relation = 'k'::regclass;
+\c
+SET client_min_messages = warning;
+SET default_table_access_method = sealed_heap;
+SELECT qa.attempt('SELECT * FROM k WHERE a = 1');
+UPDATE sealed.missing_value SET attnum = attnum + 5 WHERE relation = 'k'::regclass;
+UPDATE sealed.missing_value SET attnum = 10 - attnum WHERE relation = 'k'::regclass;
+\c
+SET client_min_messages = warning;
+SET default_table_access_method = sealed_heap;
+UPDATE k SET a = a + 10 WHERE a = 1;
+SELECT count(*) FROM sealed.missing_value WHERE relation = 'k'::regclass;
+SELECT * FROM k ORDER BY a;
+VACUUM FULL k;
+SELECT count(*) FROM sealed.missing_value WHERE relation = 'k'::regclass;
+ALTER TABLE k ADD g text DEFAULT 'five';
+SELECT * FROM k ORDER BY a;
+DROP TABLE k;
+SELECT count(*) FROM sealed.missing_value WHERE relation NOT IN (SELECT oid FROM pg_class);
 -- errors are core's
 \set VERBOSITY terse
 ALTER TABLE t ADD x int DEFAULT (SELECT 1);
@@ -72,7 +109,7 @@ ALTER TABLE t ADD x int DEFAULT 1 / 0;
 -- what is left
 SELECT * FROM defaults;
 SELECT attrelid::regclass, attname, attmissingval FROM pg_attribute WHERE atthasmissing ORDER BY attrelid, attnum;
-SELECT count(*) AS depend_on_it FROM pg_depend WHERE refobjid = 'sealed.stored_default'::regproc AND deptype = 'n';
+SELECT count(*) AS depend_on_it FROM pg_depend WHERE refobjid = 'sealed.kept_default'::regproc AND deptype = 'n';
 -- a heap table that has such a column and is sealed
 CREATE TABLE was_heap (a int) USING heap;
 INSERT INTO was_heap VALUES (1);

@@ -8,8 +8,8 @@ use std::ffi::c_void;
 
 use pgrx::pg_sys;
 
+use super::is_toast;
 use super::slot;
-use super::{is_toast, owner};
 use crate::error::Error;
 use crate::pg::call::{self, call_c, callback};
 use crate::pg::ffi;
@@ -19,7 +19,7 @@ use crate::pg::{relation, tuple};
 /// What opens rows and computes index values from them.
 struct RowReader {
     info: *mut pg_sys::IndexInfo,
-    owner: pg_sys::Oid,
+    rel: pg_sys::Relation,
     estate: *mut pg_sys::EState,
     econtext: *mut pg_sys::ExprContext,
     slot: *mut pg_sys::TupleTableSlot,
@@ -42,7 +42,7 @@ impl RowReader {
                 pg_sys::MakeSingleTupleTableSlot((*rel).rd_att, &raw const pg_sys::TTSOpsHeapTuple);
             (*econtext).ecxt_scantuple = slot;
             let predicate = ffi::ExecPrepareQual((*info).ii_Predicate, estate);
-            RowReader { info, owner: owner(rel), estate, econtext, slot, predicate }
+            RowReader { info, rel, estate, econtext, slot, predicate }
         }
     }
 
@@ -53,7 +53,7 @@ impl RowReader {
         unsafe {
             pg_sys::MemoryContextReset((*self.econtext).ecxt_per_tuple_memory);
             let old = pg_sys::MemoryContextSwitchTo((*self.econtext).ecxt_per_tuple_memory);
-            let row = slot::open_copy(raw, self.owner);
+            let row = slot::open_copy(raw, self.rel);
             pg_sys::ExecStoreHeapTuple(row, self.slot, false);
             let wanted = self.holds();
             let result = wanted.then(|| {

@@ -9,12 +9,14 @@
 mod build;
 mod changed;
 mod estimate;
+mod missing;
 mod modify;
 mod rewrite;
 mod scan;
 mod slot;
 mod sort;
 mod toast;
+mod trouble;
 mod verify;
 
 use std::sync::OnceLock;

@@ -169,7 +169,7 @@ unsafe fn copy_back(
 /// caller's snapshot keeps it from being pruned, heapam re-checks the rest.
 unsafe fn fetch(rel: pg_sys::Relation, tid: pg_sys::ItemPointer) -> Option<pg_sys::HeapTuple> {
     // SAFETY: passed on.
-    unsafe { fetch_raw(rel, tid, |t| Some(slot::open_copy(t, owner(rel)))) }
+    unsafe { fetch_raw(rel, tid, |t| Some(slot::open_copy(t, rel))) }
 }
 
 /// The row version at `tid` for its deletion: one that does not open is deleted all the same, with a
@@ -180,7 +180,7 @@ unsafe fn fetch_to_delete(
 ) -> Option<pg_sys::HeapTuple> {
     // SAFETY: passed on.
     unsafe {
-        fetch_raw(rel, tid, |t| match slot::try_open_copy(t, owner(rel)) {
+        fetch_raw(rel, tid, |t| match slot::try_open_copy(t, rel) {
             Ok(row) => Some(row),
             Err(why) if why.is_damage() => {
                 why.into_error(t).warn();

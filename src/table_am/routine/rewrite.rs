@@ -97,7 +97,7 @@ pub unsafe extern "C-unwind" fn relation_copy_for_cluster(
                 *num_tuples += 1.0;
                 pg_sys::MemoryContextReset(per_row);
                 let before = pg_sys::MemoryContextSwitchTo(per_row);
-                let row = slot::open_copy(raw, owner(old));
+                let row = slot::open_copy(raw, old);
                 if matches!(fate, Fate::Live) {
                     tuple::forget_failed_update(row);
                 }
@@ -144,6 +144,10 @@ pub unsafe extern "C-unwind" fn relation_copy_for_cluster(
                 sort.end();
             }
             ffi::end_heap_rewrite(rewrite);
+            // Every row has all its columns now.
+            if let Err(e) = crate::keyring::drop_missing(owner(old)) {
+                e.report();
+            }
             pg_sys::MemoryContextDelete(per_row);
         }
     })

@@ -9,6 +9,7 @@ use super::slot;
 use crate::pg::call::{call_c, callback};
 use crate::pg::shadow::heap;
 use crate::pg::tuple;
+use crate::table_am::missing;
 
 /// Calls heap's callback `$f` with the slot inside `$slot` and takes the row over; a TOAST table's
 /// slot is heap's own and goes straight through.
@@ -148,14 +149,15 @@ pub unsafe extern "C-unwind" fn scan_analyze_next_tuple(
 }
 
 /// Before ANALYZE's page step. heap's callback keeps the page locked until its rows were asked for,
-/// and a sampled row is opened under that lock: the keys are brought here, before it is taken.
+/// and a sampled row is opened under that lock: the keys and kept values are brought here, before it is taken.
 unsafe extern "C-unwind" fn before_analyze_block(rel: pg_sys::Relation) {
     callback!({
-        if crate::guc::plaintext_statistics()
-            && !super::is_toast(rel)
-            && let Err(e) = crate::keyring::preload(super::owner(rel))
-        {
-            e.report();
+        if crate::guc::plaintext_statistics() && !super::is_toast(rel) {
+            let owner = super::owner(rel);
+            let ready = crate::keyring::preload(owner).and_then(|()| missing::of(owner));
+            if let Err(e) = ready {
+                e.report();
+            }
         }
     })
 }

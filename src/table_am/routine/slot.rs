@@ -15,10 +15,11 @@ use std::sync::OnceLock;
 use pgrx::pg_sys;
 use sealed_crypto::{OVERHEAD, RowBody};
 
-use crate::error::Error;
+use super::missing;
+use super::trouble::Trouble;
 use crate::pg::call::{call_c, callback};
-use crate::pg::tuple::{self, BODY_BITS, HEADER, HEAPTUPLESIZE, NATTS_MASK, SEALED_HOFF};
-use crate::pg::{relation, shadow};
+use crate::pg::shadow;
+use crate::pg::tuple::{BODY_BITS, HEADER, HEAPTUPLESIZE, NATTS_MASK, SEALED_HOFF};
 use crate::table_am::row::{self, NotOpened};
 
 /// Bytes by which a sealed tuple is longer than the heap tuple it holds: 24 of header and 38 of
@@ -207,21 +208,11 @@ unsafe extern "C-unwind" fn open_slow(lazy: *mut LazySlot) {
         // being deleted here.
         unsafe {
             let sealed = (*(*lazy).inner.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tuple;
-            let need = (*sealed).t_len as usize;
             // A sort of 17 or later copies rows with a bump context current, which cannot pfree();
             // pgrx does that in the current context with whatever it reports or catches.
             let context = (*lazy).base.base.tts_mcxt;
             let callers = pg_sys::MemoryContextSwitchTo(context);
-            if (*lazy).capacity < need {
-                if !(*lazy).buffer.is_null() {
-                    pg_sys::pfree((*lazy).buffer.cast());
-                    (*lazy).buffer = std::ptr::null_mut();
-                    (*lazy).capacity = 0;
-                }
-                let capacity = need.max(512);
-                (*lazy).buffer = pg_sys::MemoryContextAlloc(context, capacity).cast();
-                (*lazy).capacity = capacity;
-            }
+            make_room(lazy, (*sealed).t_len as usize);
             // Looking for a key leaves things behind; this is no memory to keep for a whole query.
             let scratch = pg_sys::AllocSetContextCreateInternal(
                 context,
@@ -234,6 +225,18 @@ unsafe extern "C-unwind" fn open_slow(lazy: *mut LazySlot) {
             if let Err(why) = try_open(sealed, (*lazy).owner, (*lazy).buffer, &mut (*lazy).head) {
                 why.report(sealed);
             }
+            let desc = (*lazy).base.base.tts_tupleDescriptor;
+            match missing::complete(&mut (*lazy).head, desc, (*lazy).owner) {
+                Ok(None) => {}
+                Ok(Some(full)) => {
+                    make_room(lazy, (*full).t_len as usize);
+                    let from = (*full).t_data.cast::<u8>();
+                    std::ptr::copy_nonoverlapping(from, (*lazy).buffer, (*full).t_len as usize);
+                    (*lazy).head.t_len = (*full).t_len;
+                    (*lazy).head.t_data = (*lazy).buffer.cast();
+                }
+                Err(e) => e.report(),
+            }
             (*lazy).base.tuple = &mut (*lazy).head;
             (*lazy).base.off = 0;
             (*lazy).closed = false;
@@ -243,61 +246,43 @@ unsafe extern "C-unwind" fn open_slow(lazy: *mut LazySlot) {
     })
 }
 
+/// Gives the slot's buffer at least `need` bytes; what was in it is lost.
+unsafe fn make_room(lazy: *mut LazySlot, need: usize) {
+    // SAFETY: called by `open_slow`: the buffer is the slot's, and null while an ERROR could see it freed.
+    unsafe {
+        if (*lazy).capacity >= need {
+            return;
+        }
+        if !(*lazy).buffer.is_null() {
+            pg_sys::pfree((*lazy).buffer.cast());
+            (*lazy).buffer = std::ptr::null_mut();
+            (*lazy).capacity = 0;
+        }
+        let capacity = need.max(512);
+        let context = (*lazy).base.base.tts_mcxt;
+        (*lazy).buffer = pg_sys::MemoryContextAlloc(context, capacity).cast();
+        (*lazy).capacity = capacity;
+    }
+}
+
 /// Writes the opened tuple's header and makes it the slot's row.
 #[inline]
 unsafe fn finish(lazy: *mut LazySlot, sealed: pg_sys::HeapTuple) -> bool {
     // SAFETY: the caller just opened the body into `buffer`.
     unsafe {
-        if !write_header(sealed, (*lazy).buffer, &mut (*lazy).head) {
+        if !write_header(sealed, (*lazy).buffer, &mut (*lazy).head)
+            || missing::may_lack(
+                &mut (*lazy).head,
+                (*lazy).base.base.tts_tupleDescriptor,
+                (*lazy).owner,
+            )
+        {
             return false;
         }
         (*lazy).base.tuple = &mut (*lazy).head;
         (*lazy).base.off = 0;
         (*lazy).closed = false;
         true
-    }
-}
-
-/// What stops a row from being opened.
-pub enum Trouble {
-    /// The seal says no.
-    Seal(NotOpened),
-    /// A plain row in a table that has none.
-    Plain,
-}
-
-impl Trouble {
-    /// Whether the row itself is what is wrong, and not that its key is out of reach.
-    pub fn is_damage(&self) -> bool {
-        match self {
-            // A changed bit of the layout's number; who has lost the layout itself cannot open the row
-            // either.
-            Trouble::Seal(NotOpened::Keyring(Error::LayoutGone { .. })) => true,
-            Trouble::Seal(NotOpened::Keyring(_)) => false,
-            Trouble::Seal(_) | Trouble::Plain => true,
-        }
-    }
-
-    /// The error for the row at `tuple`'s TID.
-    pub unsafe fn into_error(self, tuple: pg_sys::HeapTuple) -> Error {
-        // SAFETY: the caller passes the tuple that did not open, with t_self and t_tableOid set.
-        let (oid, tid) = unsafe { ((*tuple).t_tableOid, (*tuple).t_self) };
-        let (relation, ctid) = (relation::name(oid), tuple::display(&tid));
-        match self {
-            Trouble::Plain => Error::PlainRow { relation, ctid },
-            Trouble::Seal(NotOpened::Damaged) => Error::DamagedRow { relation, ctid },
-            Trouble::Seal(NotOpened::Foreign) => Error::ForeignRow { relation, ctid },
-            Trouble::Seal(NotOpened::Keyring(Error::LayoutGone { layout })) => {
-                Error::RowLayoutGone { relation, ctid, layout }
-            }
-            Trouble::Seal(NotOpened::Keyring(e)) => e,
-        }
-    }
-
-    /// Raises the error for the row at `tuple`'s TID.
-    pub unsafe fn report(self, tuple: pg_sys::HeapTuple) -> ! {
-        // SAFETY: passed on.
-        unsafe { self.into_error(tuple) }.report()
     }
 }
 
@@ -387,25 +372,30 @@ pub unsafe fn try_open(
     }
 }
 
-/// Opens `sealed` into memory of the current context, as one palloc'd heap tuple.
+/// Opens `sealed`, a row of `rel`, into memory of the current context, as one palloc'd heap tuple with
+/// every column that has a value.
 pub unsafe fn try_open_copy(
     sealed: pg_sys::HeapTuple,
-    owner: pg_sys::Oid,
+    rel: pg_sys::Relation,
 ) -> Result<pg_sys::HeapTuple, Trouble> {
     // SAFETY: the caller holds the tuple's page pinned; memory belongs to the current context.
     unsafe {
+        let owner = super::owner(rel);
         let size = HEAPTUPLESIZE + (*sealed).t_len as usize;
         let t = pg_sys::palloc(size).cast::<pg_sys::HeapTupleData>();
         let buffer = t.cast::<u8>().add(HEAPTUPLESIZE);
         try_open(sealed, owner, buffer, &mut *t)?;
-        Ok(t)
+        match missing::complete(t, (*rel).rd_att, owner) {
+            Ok(full) => Ok(full.unwrap_or(t)),
+            Err(e) => Err(Trouble::Seal(NotOpened::Keyring(e))),
+        }
     }
 }
 
 /// The same; raises what stops it.
-pub unsafe fn open_copy(sealed: pg_sys::HeapTuple, owner: pg_sys::Oid) -> pg_sys::HeapTuple {
+pub unsafe fn open_copy(sealed: pg_sys::HeapTuple, rel: pg_sys::Relation) -> pg_sys::HeapTuple {
     // SAFETY: passed on.
-    unsafe { try_open_copy(sealed, owner).unwrap_or_else(|why| why.report(sealed)) }
+    unsafe { try_open_copy(sealed, rel).unwrap_or_else(|why| why.report(sealed)) }
 }
 
 unsafe extern "C-unwind" fn init(_slot: *mut pg_sys::TupleTableSlot) {}

@@ -7,6 +7,7 @@ use super::{owner, slot, toast};
 use crate::error::Error;
 use crate::pg::tuple::{self, varlena};
 use crate::pg::{call, ffi};
+use crate::table_am::missing;
 
 /// One thing that is wrong with a table.
 struct Finding {
@@ -58,6 +59,11 @@ unsafe fn check_table(relation: pg_sys::Oid) -> Vec<Finding> {
         };
         let table = Table { rel, toastrel, snapshot };
         let mut findings = Vec::new();
+        // Of no row: the values that rows have in columns which came after them.
+        if let Err(e) = missing::of(owner(rel)) {
+            let ctid = pg_sys::ItemPointerData::default();
+            findings.push(Finding { ctid, attnum: None, message: says(&e) });
+        }
         let blocks = pg_sys::RelationGetNumberOfBlocksInFork(rel, pg_sys::ForkNumber::MAIN_FORKNUM);
         let mut first = 0;
         while first < blocks {

@@ -1,0 +1,136 @@
+//! Rows that were written before a column was added: completed when they are opened.
+//!
+//! Core keeps such values in the tuple descriptor, in plaintext in `pg_attribute`; ours come from
+//! `table_am::missing`, so the descriptor says NULL and the opened row is made as long as it is wide.
+
+use pgrx::{AnyElement, pg_extern, pg_sys};
+use sealed_crypto::Zeroizing;
+
+use super::toast::{self, Attribute};
+use crate::error::Error;
+use crate::pg::tuple::{self, BODY_BITS, NATTS_MASK, varlena};
+use crate::pg::{add_column, call};
+use crate::table_am::missing::{self, Missing};
+
+/// Whether the opened row may lack a column that has a value.
+#[inline]
+pub unsafe fn may_lack(
+    row: pg_sys::HeapTuple,
+    desc: pg_sys::TupleDesc,
+    owner: pg_sys::Oid,
+) -> bool {
+    // SAFETY: an opened row and a descriptor of its table.
+    unsafe {
+        let natts = tuple::header(row).t_infomask2 & NATTS_MASK;
+        i32::from(natts) < (*desc).natts && !missing::known_none(owner)
+    }
+}
+
+/// The opened row with the values of the columns that it was written without, palloc'd as one block;
+/// None if it lacks none.
+pub unsafe fn complete(
+    row: pg_sys::HeapTuple,
+    desc: pg_sys::TupleDesc,
+    owner: pg_sys::Oid,
+) -> Result<Option<pg_sys::HeapTuple>, Error> {
+    // SAFETY: an opened row of the table that `desc` describes; the vectors have room for its columns.
+    unsafe {
+        if !may_lack(row, desc, owner) {
+            return Ok(None);
+        }
+        let natts = (tuple::header(row).t_infomask2 & NATTS_MASK) as i16;
+        let values = missing::of(owner)?;
+        let lacks = |m: &&Missing| m.attnum > natts && i32::from(m.attnum) <= (*desc).natts;
+        if !values.iter().any(|m| lacks(&m)) {
+            return Ok(None);
+        }
+        let width = (*desc).natts as usize;
+        let (mut datums, mut isnull) = (vec![pg_sys::Datum::null(); width], vec![true; width]);
+        pg_sys::heap_deform_tuple(row, desc, datums.as_mut_ptr(), isnull.as_mut_ptr());
+        for m in values.iter().filter(lacks) {
+            let at = m.attnum as usize - 1;
+            let attribute = toast::attribute(desc, at);
+            if !attribute.dropped {
+                datums[at] = datum(&attribute, m.words());
+                isnull[at] = false;
+            }
+        }
+        let full = pg_sys::heap_form_tuple(desc, datums.as_mut_ptr(), isnull.as_mut_ptr());
+        (*full).t_self = (*row).t_self;
+        (*full).t_tableOid = (*row).t_tableOid;
+        let (from, to) = (tuple::header(row), tuple::header(full));
+        to.t_choice = from.t_choice;
+        to.t_ctid = from.t_ctid;
+        to.t_infomask = to.t_infomask & BODY_BITS | from.t_infomask & !BODY_BITS;
+        to.t_infomask2 = to.t_infomask2 & NATTS_MASK | from.t_infomask2 & !NATTS_MASK;
+        Ok(Some(full))
+    }
+}
+
+/// A kept value as a datum; good for as long as the words.
+fn datum(attribute: &Attribute, words: &[u64]) -> pg_sys::Datum {
+    if attribute.by_val {
+        pg_sys::Datum::from(words.first().copied().unwrap_or(0))
+    } else {
+        pg_sys::Datum::from(words.as_ptr().cast_mut())
+    }
+}
+
+/// `sealed.kept_default`: its argument; at the one evaluation that PostgreSQL makes to keep the value,
+/// keeps it sealed and returns NULL (`pg::add_column`).
+#[pg_extern(sql = false)]
+fn kept_default(
+    value: Option<AnyElement>,
+    relation: pg_sys::Oid,
+    attnum: i16,
+) -> Option<AnyElement> {
+    if !add_column::keeps(relation, attnum) {
+        return value;
+    }
+    if let Some(value) = value {
+        // SAFETY: ADD COLUMN holds the table locked, and the value is of the column's type.
+        call::for_pgrx(|| unsafe { keep(relation, attnum, value.datum()) });
+    }
+    None
+}
+
+unsafe fn keep(relation: pg_sys::Oid, attnum: i16, value: pg_sys::Datum) {
+    // SAFETY: the caller's promise; an ERROR leaves the relation to the resource owner.
+    unsafe {
+        let rel = pg_sys::table_open(relation, pg_sys::NoLock as i32);
+        let main = pg_sys::ForkNumber::MAIN_FORKNUM;
+        let there = (1..=(*(*rel).rd_att).natts).contains(&i32::from(attnum));
+        // An empty table has no row that would ask, and perhaps no key yet.
+        if there && pg_sys::RelationGetNumberOfBlocksInFork(rel, main) > 0 {
+            let value = Zeroizing::new(bytes((*rel).rd_att, attnum, value));
+            if let Err(e) = missing::keep(relation, attnum, &value) {
+                e.report();
+            }
+        }
+        pg_sys::table_close(rel, pg_sys::NoLock as i32);
+    }
+}
+
+/// The bytes of a column's value that `datum` makes a value of again. A large one is brought in and
+/// unpacked, as heap does with what it keeps in the descriptor.
+unsafe fn bytes(desc: pg_sys::TupleDesc, attnum: i16, value: pg_sys::Datum) -> Vec<u8> {
+    // SAFETY: a value of the column's type, not NULL.
+    unsafe {
+        let attribute = toast::attribute(desc, attnum as usize - 1);
+        if attribute.by_val {
+            return (value.value() as u64).to_ne_bytes().to_vec();
+        }
+        let (start, len) = match attribute.len {
+            -1 => {
+                let flat = pg_sys::pg_detoast_datum(value.cast_mut_ptr()).cast::<u8>();
+                (flat, varlena::size(flat))
+            }
+            -2 => {
+                let text = value.cast_mut_ptr::<std::ffi::c_char>();
+                (text.cast(), std::ffi::CStr::from_ptr(text).count_bytes() + 1)
+            }
+            len => (value.cast_mut_ptr(), len as usize),
+        };
+        std::slice::from_raw_parts(start, len).to_vec()
+    }
+}
