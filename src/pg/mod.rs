@@ -11,6 +11,7 @@ pub mod hook;
 pub mod log;
 pub mod memory;
 pub mod relation;
+mod reserve;
 pub mod shadow;
 pub mod shmem;
 pub mod tuple;
