@@ -43,14 +43,14 @@ is(scalar(() = $err =~ /ERROR:  division by zero/g), 3, 'with its own error');
 same('ADD COLUMN failed');
 
 my @loads = (
-	[ 'rows and chunks', 260, map { my $m = $_; (
+	[ 'rows and chunks', map { my $m = $_; (
 		qq{BEGIN; INSERT INTO t SELECT 10000 + $m * 100 + g, g, noise(g, 700), noise($m, 7000) FROM generate_series(1, 60) g; INSERT INTO oracle SELECT 10000 + $m * 100 + g, g, noise(g, 700), noise($m, 7000) FROM generate_series(1, 60) g; COMMIT;},
 		qq{BEGIN; UPDATE t SET big = noise($m, 9000) WHERE id % 40 = $m % 40; UPDATE oracle SET big = noise($m, 9000) WHERE id % 40 = $m % 40; COMMIT;},
 		qq{BEGIN; UPDATE t SET n = n + 1 WHERE id % 7 = $m % 7; UPDATE oracle SET n = n + 1 WHERE id % 7 = $m % 7; COMMIT;},
 		qq{BEGIN; SAVEPOINT a; DELETE FROM t WHERE id % 3 = 0; ROLLBACK TO a; INSERT INTO t SELECT id, 0, v, big || 'x' FROM oracle WHERE id % 50 = $m % 50 ON CONFLICT (id) DO UPDATE SET big = excluded.big; UPDATE oracle SET big = big || 'x' WHERE id % 50 = $m % 50; COMMIT;},
 		qq{BEGIN; DELETE FROM t WHERE id > 10000 AND id % 3 = $m % 3; DELETE FROM oracle WHERE id > 10000 AND id % 3 = $m % 3; COMMIT;},
 		q{SELECT sum(length(big || v)) FROM t;} ) } 1 .. 12 ],
-	[ 'rewrites and keys', 200, map { my $m = $_; (
+	[ 'rewrites and keys', map { my $m = $_; (
 		'VACUUM FULL t;', 'CLUSTER t USING t_n;', 'ALTER TABLE t ALTER n TYPE bigint;', 'ALTER TABLE t ALTER n TYPE int;',
 		q{BEGIN; ALTER TABLE t ADD COLUMN e text DEFAULT noise(1, 3000); ALTER TABLE t DROP COLUMN e; COMMIT;},
 		'BEGIN; ALTER TABLE t SET ACCESS METHOD heap; ALTER TABLE t SET ACCESS METHOD sealed_heap; COMMIT;',
@@ -60,8 +60,9 @@ my @loads = (
 		qq{BEGIN; UPDATE t SET big = noise($m, 9000) WHERE id % 40 = $m % 40; UPDATE oracle SET big = noise($m, 9000) WHERE id % 40 = $m % 40; PREPARE TRANSACTION 'storm'; COMMIT PREPARED 'storm';} ) } 1 .. 5 ],
 );
 for my $load (@loads) {
-	my ($name, $least, @statements) = @$load;
-	my $script = "SET application_name = 'victim';\n" . join("\n", map { "$_\nROLLBACK;" } @statements) . "\n\\echo finished\n";
+	my ($name, @statements) = @$load;
+	# (the first cancel request ends the sleep: by then the canceller is there)
+	my $script = "SET application_name = 'victim';\nSELECT pg_sleep(60);\n" . join("\n", map { "$_\nROLLBACK;" } @statements) . "\n\\echo finished\n";
 	# (files: psql runs by itself while this script waits for the canceller)
 	my ($in, $done, $errors) = map { $node->basedir . "/victim.$_" } qw(sql out err);
 	unlink $in;
@@ -82,7 +83,7 @@ for my $load (@loads) {
 	($done, $errors) = (slurp_bytes($done), slurp_bytes($errors));
 	like($done, qr/finished/, "$name: the session goes on to the end") or diag($errors);
 	my $hit = () = $errors =~ /canceling statement due to user request/g;
-	cmp_ok($hit, '>=', 10, "$name: $hit of " . scalar(@statements) . ' were cancelled');
+	cmp_ok($hit, '>', 10, "$name: $hit of " . scalar(@statements) . ' were cancelled');
 	my @other = grep { /ERROR|FATAL|PANIC|WARNING|server closed/ && !/canceling statement|current transaction is aborted|no transaction in progress|does not exist|already exists/ } split /\n/, $errors;
 	is(join("\n", @other), '', "$name: no other error");
 	$node->safe_psql('postgres', q{COMMIT PREPARED 'storm'}) if $node->safe_psql('postgres', 'SELECT count(*) FROM pg_prepared_xacts') eq '1';
