@@ -14,8 +14,9 @@ my $node = sealed_node('template');
 $node->safe_psql('postgres', 'CREATE DATABASE origin');
 seal_database($node, 'origin', "$keys/origin");
 $node->safe_psql('origin', q{CREATE TABLE t (id int, v text) USING sealed_heap; ALTER TABLE t ALTER v SET STORAGE external;
-	INSERT INTO t SELECT g, noise(g, 3000) FROM generate_series(1, 30) g; CREATE TABLE empty (a int) USING sealed_heap});
-my $whole = q{SELECT count(*), bool_and(v = noise(id, 3000)) FROM t};
+	INSERT INTO t SELECT g, noise(g, 3000) FROM generate_series(1, 30) g; CREATE TABLE empty (a int) USING sealed_heap;
+	ALTER TABLE t ADD kept int DEFAULT 42});
+my $whole = q{SELECT count(*), bool_and(v = noise(id, 3000) AND kept = 42) FROM t};
 my @copies = ([ 'copy_default', '' ], [ 'copy_wal', 'STRATEGY wal_log' ], [ 'copy_file', 'STRATEGY file_copy' ]);
 for (@copies) {
 	my ($db, $how) = @$_;

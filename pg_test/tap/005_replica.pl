@@ -38,6 +38,10 @@ $primary->safe_psql('postgres', q{SELECT sealed.rotate_master_key(); SELECT seal
 $primary->wait_for_catchup($replica, 'replay', $primary->lsn('write'));
 answers($replica, 'postgres', q{SELECT count(*), bool_and(v = noise(id, 3000)) FROM t}, '292|t', 'after rotations of both kinds on the primary');
 answers($replica, 'postgres', 'SELECT a FROM later', '3', 'a table made after that');
+# a value that is kept for the rows that are there, in a table that the replica has read before
+$primary->safe_psql('postgres', q{ALTER TABLE t ADD kept text DEFAULT 'kept ' || repeat('swan ', 5)});
+$primary->wait_for_catchup($replica, 'replay', $primary->lsn('write'));
+answers($replica, 'postgres', q{SELECT count(*), min(kept) = 'kept ' || repeat('swan ', 5), count(DISTINCT kept), (SELECT count(*) FROM sealed.missing_value) FROM t}, '292|t|1|1', 'ADD COLUMN with a default');
 
 # Promotion: the old primary goes on as if it were cut off; both write under the same data key.
 my $salt = q{SELECT encode(substr(t_data, 5, 8), 'hex') FROM generate_series(0, pg_relation_size('t') / 8192 - 1) b, LATERAL heap_page_items(get_raw_page('t', b::int)) WHERE t_data IS NOT NULL AND t_xmin = (SELECT xmin FROM t WHERE id = %d)};

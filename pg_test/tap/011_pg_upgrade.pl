@@ -45,7 +45,7 @@ my $tables = q{SET client_min_messages = error; SET sealed.plaintext_index = all
 	DELETE FROM client WHERE id % 17 = 0;
 	BEGIN; SELECT id FROM client WHERE id = 1 FOR UPDATE; SAVEPOINT s; UPDATE client SET name = name WHERE id = 1; ROLLBACK; -- a multixact's worth of locks
 	ALTER TABLE client DROP gone;
-	ALTER TABLE client ADD later text;
+	ALTER TABLE client ADD later text, ADD kept text DEFAULT 'kept ' || repeat('swan ', 9); -- kept sealed in sealed.missing_value
 	INSERT INTO client SELECT g, 'new ' || g, noise(g, 9000), NULL, NULL, NULL, 'later' FROM generate_series(201, 220) g;
 	CREATE INDEX client_name ON client (name);                      -- a plaintext index that only the session's setting allowed
 	CREATE INDEX client_lower ON client (lower(big)) WHERE id < 0;
