@@ -97,6 +97,14 @@ CREATE TABLE sealed.missing_value (
 ) USING heap;
 COMMENT ON TABLE sealed.missing_value IS 'Sealed values that rows have in columns which were added after them.';
 
+CREATE TABLE sealed.mixed_table (
+    relation oid NOT NULL,
+    target text COLLATE "C" NOT NULL CHECK (target IN ('plain', 'sealed')),
+    origin text COLLATE "C" NOT NULL CHECK (origin IN ('plain', 'sealed')),
+    CONSTRAINT mixed_table_pkey PRIMARY KEY (relation)
+) USING heap;
+COMMENT ON TABLE sealed.mixed_table IS 'Tables on their way from heap to sealed_heap or back: rows of both kinds are in them. target is what rows are to become, origin what they were.';
+
 -- The table access method.
 
 CREATE FUNCTION sealed.sealed_heap_handler(internal) RETURNS table_am_handler
@@ -158,6 +166,18 @@ CREATE FUNCTION sealed.rotate_data_key(relation regclass) RETURNS integer
     AS 'MODULE_PATHNAME', 'rotate_data_key_wrapper';
 COMMENT ON FUNCTION sealed.rotate_data_key(regclass) IS
     'Starts a new data key for new rows of a table and returns its version; VACUUM FULL seals the old rows again. Privilege: owner of the table, or role sealed_operator or sealed_key_admin.';
+
+CREATE FUNCTION sealed.seal_table(relation regclass) RETURNS void
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'seal_table_wrapper';
+COMMENT ON FUNCTION sealed.seal_table(regclass) IS
+    'Makes a heap table, or each partition of a partitioned one, a sealed one while it is used: new rows are sealed at once, old ones in the background. Privilege: owner of the table, or role sealed_operator or sealed_key_admin.';
+
+CREATE FUNCTION sealed.unseal_table(relation regclass) RETURNS void
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'unseal_table_wrapper';
+COMMENT ON FUNCTION sealed.unseal_table(regclass) IS
+    'Makes a sealed table a heap table again while it is used. Privilege: owner of the table, or role sealed_operator or sealed_key_admin.';
 
 CREATE FUNCTION sealed.verify(relation regclass) RETURNS TABLE (ctid tid, attnum int2, message text)
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
@@ -237,8 +257,8 @@ GRANT USAGE ON SCHEMA sealed TO PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA sealed FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA sealed FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sealed.is_sealed(regclass), sealed.kept_default(anyelement, oid, int2), sealed.suite_name(int2) TO PUBLIC;
--- These two let owners of tables in, and check it themselves.
-GRANT EXECUTE ON FUNCTION sealed.rotate_data_key(regclass), sealed.verify(regclass) TO PUBLIC;
+-- These let owners of tables in, and check it themselves.
+GRANT EXECUTE ON FUNCTION sealed.rotate_data_key(regclass), sealed.seal_table(regclass), sealed.unseal_table(regclass), sealed.verify(regclass) TO PUBLIC;
 GRANT SELECT ON sealed.keys, sealed.tables, sealed.status TO sealed_key_admin, sealed_operator, sealed_auditor;
 GRANT EXECUTE ON FUNCTION sealed.read_status() TO sealed_key_admin, sealed_operator, sealed_auditor;
 GRANT EXECUTE ON FUNCTION

@@ -49,7 +49,7 @@ my @loads = (
 		qq{BEGIN; UPDATE t SET n = n + 1 WHERE id % 7 = $m % 7; UPDATE oracle SET n = n + 1 WHERE id % 7 = $m % 7; COMMIT;},
 		qq{BEGIN; SAVEPOINT a; DELETE FROM t WHERE id % 3 = 0; ROLLBACK TO a; INSERT INTO t SELECT id, 0, v, big || 'x' FROM oracle WHERE id % 50 = $m % 50 ON CONFLICT (id) DO UPDATE SET big = excluded.big; UPDATE oracle SET big = big || 'x' WHERE id % 50 = $m % 50; COMMIT;},
 		qq{BEGIN; DELETE FROM t WHERE id > 10000 AND id % 3 = $m % 3; DELETE FROM oracle WHERE id > 10000 AND id % 3 = $m % 3; COMMIT;},
-		q{SELECT sum(length(big || v)) FROM t;} ) } 1 .. 12 ],
+		q{SELECT sum(length(big || v)) FROM t;} ) } 1 .. 40 ],
 	[ 'rewrites and keys', map { my $m = $_; (
 		'VACUUM FULL t;', 'CLUSTER t USING t_n;', 'ALTER TABLE t ALTER n TYPE bigint;', 'ALTER TABLE t ALTER n TYPE int;',
 		q{BEGIN; ALTER TABLE t ADD COLUMN e text DEFAULT noise(1, 3000); ALTER TABLE t DROP COLUMN e; COMMIT;},

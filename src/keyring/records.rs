@@ -2,6 +2,7 @@
 
 use sealed_crypto::{Id, LayoutId, Suite};
 
+use super::mixed::{Kind, Mixed};
 use crate::error::Error;
 use crate::pg::catalog::{self, Oid, Row, Table, Value, View};
 use crate::pg::xact;
@@ -68,6 +69,12 @@ pub struct LayoutRow {
 pub struct MissingRow {
     pub attnum: i16,
     pub value: Vec<u8>,
+    row: Row,
+}
+
+/// A row of `sealed.mixed_table`.
+pub struct MixedRow {
+    pub mixed: Mixed,
     row: Row,
 }
 
@@ -386,4 +393,52 @@ impl MissingRow {
     pub fn delete(&self) -> Result<(), Error> {
         catalog::delete(&self.row)
     }
+}
+
+const PLAIN: &str = "plain";
+const SEALED: &str = "sealed";
+
+impl MixedRow {
+    fn parse(row: Row) -> Result<Self, Error> {
+        let kind = |at| match row.text(at)?.as_str() {
+            PLAIN => Ok(Kind::Plain),
+            SEALED => Ok(Kind::Sealed),
+            _ => Err(row.misshapen()),
+        };
+        let mixed = Mixed { target: kind(1)?, origin: kind(2)? };
+        Ok(Self { mixed, row })
+    }
+
+    /// A row is replaced only by who keeps everybody else out of the table.
+    pub fn find(relation: Oid) -> Result<Option<Self>, Error> {
+        let key = [(1, Value::Oid(relation))];
+        let index = Some(c"mixed_table_pkey");
+        first(catalog::scan(Table::Mixed, index, &key, View::Committed)?, Self::parse)
+    }
+
+    pub fn insert(relation: Oid, mixed: Mixed) -> Result<(), Error> {
+        let values = [Value::Oid(relation), kind_value(mixed.target), kind_value(mixed.origin)];
+        catalog::insert(Table::Mixed, &values)
+    }
+
+    /// The other target for the same rows.
+    pub fn retarget(&self, target: Kind) -> Result<(), Error> {
+        let mut values = self.row.values().to_vec();
+        values[1] = kind_value(target);
+        catalog::update(&self.row, &values)
+    }
+
+    pub fn delete(&self) -> Result<(), Error> {
+        catalog::delete(&self.row)
+    }
+}
+
+fn kind_value(kind: Kind) -> Value {
+    Value::Text(
+        match kind {
+            Kind::Plain => PLAIN,
+            Kind::Sealed => SEALED,
+        }
+        .to_owned(),
+    )
 }

@@ -31,9 +31,11 @@ pub enum Table {
     Layout,
     /// Sealed values of columns that rows were written without.
     MissingValue,
+    /// Tables that hold plain and sealed rows.
+    Mixed,
 }
 
-const TABLES: usize = 7;
+const TABLES: usize = 8;
 
 impl Table {
     const fn name(self) -> &'static CStr {
@@ -45,6 +47,7 @@ impl Table {
             Self::Recipient => c"recipient",
             Self::Layout => c"layout",
             Self::MissingValue => c"missing_value",
+            Self::Mixed => c"mixed_table",
         }
     }
 }
@@ -126,7 +129,8 @@ impl Row {
         &self.values
     }
 
-    fn misshapen(&self) -> Error {
+    /// The error for a row whose columns are not what this version of the library expects.
+    pub fn misshapen(&self) -> Error {
         Error::CatalogShape { table: self.table.name().to_string_lossy().into_owned() }
     }
 }

@@ -26,12 +26,24 @@ pub struct Class {
     pub rewrites: Option<Oid>,
     /// Neither temporary nor unlogged.
     pub permanent: bool,
+    /// One session's own.
+    pub temporary: bool,
 }
 
 impl Class {
     /// An ordinary table, also a partition.
     pub fn is_table(&self) -> bool {
         self.kind == pg_sys::RELKIND_RELATION
+    }
+
+    /// A table whose rows are in its partitions.
+    pub fn is_partitioned(&self) -> bool {
+        self.kind == pg_sys::RELKIND_PARTITIONED_TABLE
+    }
+
+    /// Made by initdb (`FirstNormalObjectId` of `access/transam.h`).
+    pub fn of_system(&self) -> bool {
+        self.oid.to_u32() < pg_sys::FirstNormalObjectId
     }
 
     /// An ordinary table or a materialized view: what can be sealed and dropped with its keys.
@@ -110,6 +122,7 @@ fn scan_class(
             kind: form.relkind as u8,
             rewrites: valid(form.relrewrite),
             permanent: form.relpersistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT,
+            temporary: form.relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP,
         });
     }
     // SAFETY: ends the scan begun above, once.

@@ -10,6 +10,7 @@ pub mod ffi;
 pub mod hook;
 pub mod log;
 pub mod memory;
+pub mod method;
 pub mod relation;
 mod reserve;
 pub mod shadow;

@@ -93,14 +93,20 @@ pub fn of(rel: pg_sys::Relation) -> pg_sys::Relation {
     refresh(rel, Kind::Opaque)
 }
 
+/// The shadow of a table whose rows may be plain. relkind 'r', because heapam takes a row with values
+/// outside for a fault in relkind 't'; core's toaster finds no column to work on.
+pub fn of_mixed(rel: pg_sys::Relation) -> pg_sys::Relation {
+    refresh(rel, Kind::Mixed)
+}
+
 /// The shadow of a TOAST table: heap as access method, everything else as it is.
 pub fn of_toast(rel: pg_sys::Relation) -> pg_sys::Relation {
     refresh(rel, Kind::Toast)
 }
 
 /// The shadow of `rel` for heap_update(), told what changed.
-pub fn for_update(rel: pg_sys::Relation, changed: Changed) -> pg_sys::Relation {
-    let shadow = refresh(rel, Kind::Opaque);
+pub fn for_update(rel: pg_sys::Relation, mixed: bool, changed: Changed) -> pg_sys::Relation {
+    let shadow = if mixed { of_mixed(rel) } else { of(rel) };
     // The whole-row attribute: HeapDetermineColumnsInfo() always reports it as modified. tableoid
     // it always reports as equal, so it stands for "a set, nothing in it changed".
     // SAFETY: the bitmaps are palloc'd in the caller's context and used within this callback only;
@@ -158,6 +164,7 @@ fn clear_bitmaps(rel: &mut pg_sys::RelationData) {
 
 enum Kind {
     Opaque,
+    Mixed,
     Toast,
 }
 
@@ -227,10 +234,13 @@ fn fill(s: &mut Shadow, real: &pg_sys::RelationData, kind: Kind) -> pg_sys::Rela
     s.rel.trigdesc = std::ptr::null_mut();
     s.rel.rd_rules = std::ptr::null_mut();
     s.rel.rd_rsdesc = std::ptr::null_mut();
-    if let Kind::Opaque = kind {
-        s.class.relkind = pg_sys::RELKIND_TOASTVALUE as _;
+    if !matches!(kind, Kind::Toast) {
+        // A plain row has columns, as many as the table at most (Assert in heap_insert()).
+        (s.class.relkind, s.class.relnatts) = match kind {
+            Kind::Mixed => (pg_sys::RELKIND_RELATION as _, s.class.relnatts),
+            _ => (pg_sys::RELKIND_TOASTVALUE as _, 0),
+        };
         s.class.relreplident = pg_sys::REPLICA_IDENTITY_NOTHING as _;
-        s.class.relnatts = 0;
         s.rel.rd_att = no_columns();
         clear_bitmaps(&mut s.rel);
     }

@@ -47,6 +47,29 @@ pub unsafe fn has_external(t: pg_sys::HeapTuple) -> bool {
     unsafe { header(t).t_infomask & pg_sys::HEAP_HASEXTERNAL as u16 != 0 }
 }
 
+/// Columns of a TOAST table.
+const CHUNK_COLUMNS: u32 = 3;
+
+/// The mark that `set_chunk_mark` gave a chunk's row.
+pub unsafe fn chunk_mark(t: pg_sys::HeapTuple) -> Option<u8> {
+    // SAFETY: as for `header`; a tuple with a null bitmap has the byte.
+    unsafe {
+        let marked = header(t).t_infomask & pg_sys::HEAP_HASNULL as u16 != 0;
+        marked.then(|| *(*t).t_data.cast::<u8>().add(HEADER) >> CHUNK_COLUMNS)
+    }
+}
+
+/// Puts a mark of 5 bits into a chunk's row: behind the bits of a null bitmap that says of each column that it
+/// is not NULL. The byte is padding otherwise, and everything that reads tuples passes over it.
+pub unsafe fn set_chunk_mark(t: pg_sys::HeapTuple, mark: u8) {
+    // SAFETY: as for `header`; a tuple that heap_form_tuple() made has t_hoff 24, so byte 23 is its own.
+    unsafe {
+        debug_assert!(usize::from(header(t).t_hoff) == SEALED_HOFF);
+        *(*t).t_data.cast::<u8>().add(HEADER) = mark << CHUNK_COLUMNS | ((1 << CHUNK_COLUMNS) - 1);
+        header(t).t_infomask |= pg_sys::HEAP_HASNULL as u16;
+    }
+}
+
 /// Whether heap_update() made the new version heap-only (`HeapTupleIsHeapOnly`).
 pub unsafe fn is_heap_only(t: pg_sys::HeapTuple) -> bool {
     // SAFETY: as for `header`.

@@ -53,6 +53,9 @@ pub fn before(command: &Command) -> Result<(), Error> {
 pub fn method_set(table: Oid) -> Result<(), Error> {
     if policy::is_sealed(table) {
         class::remove_statistics(table);
+    } else if catalog::installed() {
+        // A table that was being sealed or unsealed was written anew, as heap.
+        keyring::unmix(table)?;
     }
     Ok(())
 }
@@ -83,7 +86,8 @@ fn keys_in_keys() -> Error {
     Error::Unsupported { what: "tables in schema \"sealed\", which holds their keys".to_owned() }
 }
 
-fn seal_table(table: Oid) -> Result<(), Error> {
+/// What must hold before the rows of a table may be sealed.
+pub(super) fn seal_table(table: Oid) -> Result<(), Error> {
     let Some(class) = class::class(table) else { return Ok(()) };
     if !class.has_rows() || policy::is_sealed(table) {
         return Ok(());

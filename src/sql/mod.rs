@@ -2,6 +2,7 @@
 
 mod ddl;
 mod keys;
+mod live;
 mod status;
 mod tables;
 

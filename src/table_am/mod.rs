@@ -4,6 +4,7 @@
 //! `row` is what sealing and opening mean for it; `missing`, what rows have in columns that came after them.
 
 mod missing;
+mod mixed;
 pub mod routine;
 mod row;
 
@@ -18,11 +19,15 @@ pub fn init() {
             if end != xact::End::Commit {
                 row::forget();
                 missing::forget(None);
+                mixed::forget(None);
                 // The command that would have gone on is over.
                 add_column::evaluated();
             }
         },
-        relation_changed: missing::forget,
+        relation_changed: |relation| {
+            missing::forget(relation);
+            mixed::forget(relation);
+        },
         exit: || {
             missing::forget(None);
             row::wipe();

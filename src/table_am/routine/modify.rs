@@ -18,6 +18,7 @@ use crate::pg::ffi;
 use crate::pg::shadow::{self, Changed};
 use crate::pg::tuple::{self, BODY_BITS, HEADER, HEAPTUPLESIZE, NATTS_MASK, SEALED_HOFF};
 use crate::pg::xact;
+use crate::table_am::mixed::{self, Kind};
 use crate::table_am::row;
 
 thread_local! {
@@ -114,6 +115,44 @@ pub unsafe fn seal(plain: pg_sys::HeapTuple, owner: pg_sys::Oid) -> pg_sys::Heap
     }
 }
 
+/// The palloc'd tuple that goes into a page for a plaintext row: sealed, or in a table that is being
+/// unsealed a copy (current memory context).
+pub unsafe fn to_store(plain: pg_sys::HeapTuple, rel: pg_sys::Relation) -> pg_sys::HeapTuple {
+    // SAFETY: as for `seal`.
+    unsafe {
+        match mixed::target(mixed_of(rel)) {
+            Kind::Sealed => seal(plain, owner(rel)),
+            Kind::Plain => pg_sys::heap_copytuple(plain),
+        }
+    }
+}
+
+/// How `rel` is mixed. Raises if the catalog cannot say.
+fn mixed_of(rel: pg_sys::Relation) -> Option<mixed::Mixed> {
+    mixed::of(owner(rel)).unwrap_or_else(|e| e.report())
+}
+
+/// The shadow that heapam gets for a call that does not update.
+pub fn shadow_of(rel: pg_sys::Relation) -> pg_sys::Relation {
+    if mixed_of(rel).is_some() { shadow::of_mixed(rel) } else { shadow::of(rel) }
+}
+
+/// The version that an update replaces, or that a delete removes.
+#[derive(Clone, Copy)]
+struct Old {
+    /// Opened.
+    row: pg_sys::HeapTuple,
+    /// What it is in the page, and so are its chunks.
+    kind: Kind,
+}
+
+impl Old {
+    /// The row, if a new version may go on referring to its chunks.
+    fn with_chunks_of(self, target: Kind) -> Option<pg_sys::HeapTuple> {
+        (self.kind == target).then_some(self.row)
+    }
+}
+
 /// A row on its way in.
 struct Incoming {
     /// The row as the executor gave it, in the slot or palloc'd.
@@ -140,7 +179,7 @@ unsafe fn prepare(
         (*slot).tts_tableOid = (*rel).rd_id;
         (*user).t_tableOid = (*rel).rd_id;
         let stored = toast::store(rel, user, old, options);
-        let sealed = seal(stored, owner(rel));
+        let sealed = to_store(stored, rel);
         Incoming { user, stored, sealed }
     })
 }
@@ -167,9 +206,14 @@ unsafe fn copy_back(
 
 /// The row version at `tid`, opened, or None if the item is gone. Whatever its visibility: the
 /// caller's snapshot keeps it from being pruned, heapam re-checks the rest.
-unsafe fn fetch(rel: pg_sys::Relation, tid: pg_sys::ItemPointer) -> Option<pg_sys::HeapTuple> {
+unsafe fn fetch(rel: pg_sys::Relation, tid: pg_sys::ItemPointer) -> Option<Old> {
     // SAFETY: passed on.
-    unsafe { fetch_raw(rel, tid, |t| Some(slot::open_copy(t, rel))) }
+    unsafe {
+        fetch_raw(rel, tid, |t| {
+            let kind = if slot::is_plain(t) { Kind::Plain } else { Kind::Sealed };
+            Some(Old { row: slot::open_copy(t, rel), kind })
+        })
+    }
 }
 
 /// The row version at `tid` for its deletion: one that does not open is deleted all the same, with a
@@ -192,11 +236,11 @@ unsafe fn fetch_to_delete(
 }
 
 /// Hands the sealed tuple at `tid` to `open`, with its page pinned.
-unsafe fn fetch_raw(
+unsafe fn fetch_raw<T>(
     rel: pg_sys::Relation,
     tid: pg_sys::ItemPointer,
-    open: impl FnOnce(pg_sys::HeapTuple) -> Option<pg_sys::HeapTuple>,
-) -> Option<pg_sys::HeapTuple> {
+    open: impl FnOnce(pg_sys::HeapTuple) -> Option<T>,
+) -> Option<T> {
     // SAFETY: a row that heap_fetch() finds has its page pinned, which holds the bytes still while they
     // are opened into the current context; an ERROR lets the resource owner drop the pin. (keep_buf,
     // false, would keep the pin of a row that is not visible too.)
@@ -258,7 +302,7 @@ unsafe fn insert(
             tuple::set_speculative_token(row.sealed, token);
             options |= pg_sys::HEAP_INSERT_SPECULATIVE as i32;
         }
-        ffi::heap_insert(shadow::of(rel), row.sealed, cid, options, bistate);
+        ffi::heap_insert(shadow_of(rel), row.sealed, cid, options, bistate);
         copy_back(slot, row.user, row.sealed);
         done_with(context);
     }
@@ -282,9 +326,9 @@ pub unsafe extern "C-unwind" fn tuple_complete_speculative(
             let context = scratch();
             let row =
                 in_context(context, || toast::may_have(rel).then(|| fetch(rel, tid)).flatten());
-            ffi::heap_abort_speculative(shadow::of(rel), tid);
-            if let Some(row) = row {
-                toast::delete_of(rel, row, true);
+            ffi::heap_abort_speculative(shadow_of(rel), tid);
+            if let Some(old) = row {
+                toast::delete_of(rel, old.row, true);
             }
             done_with(context);
         }
@@ -321,7 +365,7 @@ pub unsafe extern "C-unwind" fn multi_insert(
             }
             in_context(context, || {
                 ffi::heap_multi_insert(
-                    shadow::of(rel),
+                    shadow_of(rel),
                     sealed.as_mut_ptr(),
                     count,
                     cid,
@@ -357,7 +401,7 @@ pub unsafe extern "C-unwind" fn tuple_delete(
                 toast::may_have(rel).then(|| fetch_to_delete(rel, tid)).flatten()
             });
             let result =
-                ffi::heap_delete(shadow::of(rel), tid, cid, crosscheck, wait, tmfd, changing_part);
+                ffi::heap_delete(shadow_of(rel), tid, cid, crosscheck, wait, tmfd, changing_part);
             if result == pg_sys::TM_Result::TM_Ok
                 && let Some(row) = row
             {
@@ -395,13 +439,15 @@ pub unsafe extern "C-unwind" fn tuple_update(
             let context = scratch();
             let sets = in_context(context, || Sets::of(rel));
             let old = in_context(context, || fetch(rel, otid));
-            let row = prepare(rel, slot, 0, old, context);
+            let mixed = mixed_of(rel);
+            let keeps = old.and_then(|old| old.with_chunks_of(mixed::target(mixed)));
+            let row = prepare(rel, slot, 0, keeps, context);
             let changed = match old {
-                Some(old) => in_context(context, || sets.compare(rel, old, row.user)),
+                Some(old) => in_context(context, || sets.compare(rel, old.row, row.user)),
                 None => Changed { hot: true, summarized: true, key: true, identity: true },
             };
             let result = in_context(context, || {
-                let shadow = shadow::for_update(rel, changed);
+                let shadow = shadow::for_update(rel, mixed.is_some(), changed);
                 let result = heap_update(
                     shadow,
                     otid,
@@ -419,11 +465,11 @@ pub unsafe extern "C-unwind" fn tuple_update(
             if result == pg_sys::TM_Result::TM_Ok {
                 copy_back(slot, row.user, row.sealed);
                 if let Some(old) = old {
-                    toast::delete_replaced(rel, old, row.stored);
+                    toast::delete_replaced(rel, old.row, row.stored);
                 }
             } else if row.stored != row.user {
                 // The chunks were written for a row that was not: nobody will ever refer to them.
-                toast::delete_new(rel, old, row.stored);
+                toast::delete_new(rel, keeps, row.stored);
             }
             done_with(context);
             result

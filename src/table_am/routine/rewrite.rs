@@ -9,10 +9,12 @@ use pgrx::pg_sys;
 use super::slot;
 use super::sort::{self, Sort};
 use super::{is_toast, modify, owner, toast};
+use crate::error::Error;
 use crate::pg::call::{self, call_c, callback};
 use crate::pg::ffi;
 use crate::pg::shadow::{self, heap};
-use crate::pg::tuple;
+use crate::pg::{relation, tuple};
+use crate::table_am::mixed::{self, Kind};
 
 /// The rows of the old table with their buffers, in the order asked for.
 enum Source {
@@ -40,6 +42,7 @@ pub unsafe extern "C-unwind" fn relation_copy_for_cluster(
             if is_toast(old) {
                 // VACUUM FULL of a TOAST table by itself: its rows are ordinary, and a chunk's seal does
                 // not depend on where it lies.
+                refuse_mixed(old);
                 let copy = heap().relation_copy_for_cluster.unwrap_unchecked();
                 return call_c(|| {
                     copy(
@@ -58,7 +61,7 @@ pub unsafe extern "C-unwind" fn relation_copy_for_cluster(
             }
             let rewrite = ffi::begin_heap_rewrite(
                 old,
-                shadow::of(new),
+                modify::shadow_of(new),
                 oldest_xmin,
                 *xid_cutoff,
                 *multi_cutoff,
@@ -144,13 +147,36 @@ pub unsafe extern "C-unwind" fn relation_copy_for_cluster(
                 sort.end();
             }
             ffi::end_heap_rewrite(rewrite);
-            // Every row has all its columns now.
-            if let Err(e) = crate::keyring::drop_missing(owner(old)) {
+            // Every row has all its columns now, and is sealed unless the table is being unsealed.
+            let done = crate::keyring::drop_missing(owner(old)).and_then(|()| finish_sealing(old));
+            if let Err(e) = done {
                 e.report();
             }
             pg_sys::MemoryContextDelete(per_row);
         }
     })
+}
+
+/// The marks of chunks get lost when heap forms their rows anew, which a mixed table cannot do without.
+unsafe fn refuse_mixed(toastrel: pg_sys::Relation) {
+    // SAFETY: an open TOAST table of a sealed table.
+    let table = unsafe { relation::toast_owner(toastrel) };
+    match mixed::of(table) {
+        Ok(None) => {}
+        Ok(Some(_)) => Error::Unsupported {
+            what: format!("VACUUM FULL of the TOAST table of \"{}\" alone while that is being sealed or unsealed", relation::name(table)),
+        }
+        .report(),
+        Err(e) => e.report(),
+    }
+}
+
+/// A table that was being sealed is, with a rewrite of all its rows.
+unsafe fn finish_sealing(old: pg_sys::Relation) -> Result<(), Error> {
+    match mixed::of(owner(old))? {
+        Some(m) if m.target == Kind::Sealed => crate::keyring::unmix(owner(old)),
+        _ => Ok(()),
+    }
 }
 
 /// Seals an opened row for the new table, without the columns that were dropped.
@@ -172,7 +198,7 @@ unsafe fn reseal(
         let formed = pg_sys::heap_form_tuple(desc, values.as_mut_ptr(), isnull.as_mut_ptr());
         // heap_toast_insert_or_update() is told the same in raw_heap_insert().
         let stored = toast::store(new, formed, None, pg_sys::HEAP_INSERT_SKIP_FSM as i32);
-        modify::seal(stored, owner(new))
+        modify::to_store(stored, new)
     }
 }
 

@@ -9,7 +9,7 @@ use super::slot;
 use crate::pg::call::{call_c, callback};
 use crate::pg::shadow::heap;
 use crate::pg::tuple;
-use crate::table_am::missing;
+use crate::table_am::{missing, mixed};
 
 /// Calls heap's callback `$f` with the slot inside `$slot` and takes the row over; a TOAST table's
 /// slot is heap's own and goes straight through.
@@ -154,7 +154,9 @@ unsafe extern "C-unwind" fn before_analyze_block(rel: pg_sys::Relation) {
     callback!({
         if crate::guc::plaintext_statistics() && !super::is_toast(rel) {
             let owner = super::owner(rel);
-            let ready = crate::keyring::preload(owner).and_then(|()| missing::of(owner));
+            let ready = crate::keyring::preload(owner)
+                .and_then(|()| missing::of(owner).map(drop))
+                .and_then(|()| mixed::of(owner));
             if let Err(e) = ready {
                 e.report();
             }

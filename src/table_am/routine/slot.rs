@@ -17,9 +17,11 @@ use sealed_crypto::{OVERHEAD, RowBody};
 
 use super::missing;
 use super::trouble::Trouble;
+use crate::error::Error;
 use crate::pg::call::{call_c, callback};
 use crate::pg::shadow;
 use crate::pg::tuple::{BODY_BITS, HEADER, HEAPTUPLESIZE, NATTS_MASK, SEALED_HOFF};
+use crate::table_am::mixed;
 use crate::table_am::row::{self, NotOpened};
 
 /// Bytes by which a sealed tuple is longer than the heap tuple it holds: 24 of header and 38 of
@@ -298,6 +300,24 @@ unsafe fn is_sealed(t: pg_sys::HeapTuple) -> bool {
     }
 }
 
+/// Whether the tuple is as heap stores it: with columns, or with nothing after its header.
+#[inline]
+pub unsafe fn is_plain(t: pg_sys::HeapTuple) -> bool {
+    // SAFETY: as for `is_sealed`.
+    unsafe {
+        let header = &*(*t).t_data;
+        header.t_infomask2 & NATTS_MASK != 0 || (*t).t_len == u32::from(header.t_hoff)
+    }
+}
+
+fn is_mixed(owner: pg_sys::Oid) -> Result<bool, Error> {
+    Ok(mixed::of(owner)?.is_some())
+}
+
+fn keyring(e: Error) -> Trouble {
+    Trouble::Seal(NotOpened::Keyring(e))
+}
+
 /// The sealed bytes of `t`, and where its body goes in `buffer`.
 #[inline]
 unsafe fn views<'a>(t: pg_sys::HeapTuple, buffer: *mut u8) -> (&'a [u8], &'a mut [u8]) {
@@ -357,6 +377,13 @@ pub unsafe fn try_open(
 ) -> Result<(), Trouble> {
     // SAFETY: the caller holds the tuple's page pinned or owns the copy, and owns `buffer`.
     unsafe {
+        if is_plain(sealed) && is_mixed(owner).map_err(keyring)? {
+            let len = (*sealed).t_len as usize;
+            std::ptr::copy_nonoverlapping((*sealed).t_data.cast::<u8>(), buffer, len);
+            *head = *sealed;
+            head.t_data = buffer.cast();
+            return Ok(());
+        }
         if (*(*sealed).t_data).t_infomask2 & NATTS_MASK != 0 {
             return Err(Trouble::Plain);
         }
@@ -387,7 +414,7 @@ pub unsafe fn try_open_copy(
         try_open(sealed, owner, buffer, &mut *t)?;
         match missing::complete(t, (*rel).rd_att, owner) {
             Ok(full) => Ok(full.unwrap_or(t)),
-            Err(e) => Err(Trouble::Seal(NotOpened::Keyring(e))),
+            Err(e) => Err(keyring(e)),
         }
     }
 }

@@ -8,9 +8,21 @@ use sealed_crypto::{CHUNK_PLAIN, ChunkId, OVERHEAD};
 use super::super::{is_toast, owner};
 use crate::error::Error;
 use crate::pg::call::{self, callback};
-use crate::pg::tuple::varlena;
+use crate::pg::tuple::{self, varlena};
 use crate::pg::{ffi, relation};
+use crate::table_am::mixed::{self, Kind, Mixed};
 use crate::table_am::row::{self, NotOpened};
+
+/// Bytes of a plain chunk: heap's own (`TOAST_MAX_CHUNK_SIZE`), so that heap can read what is unsealed.
+const CHUNK_HEAP: usize = CHUNK_PLAIN + OVERHEAD;
+
+/// Bytes of the value in a full chunk.
+const fn piece(kind: Kind) -> usize {
+    match kind {
+        Kind::Plain => CHUNK_HEAP,
+        Kind::Sealed => CHUNK_PLAIN,
+    }
+}
 
 /// The open TOAST table and its indexes; closed when dropped, unless an ERROR is unwinding, in which
 /// case the resource owner does it.
@@ -80,17 +92,55 @@ impl ToastTable {
         }
     }
 
+    /// Hands an ordered scan of chunks `first` to `last` of a value to `f`. Ended again, unless `f` raises.
+    unsafe fn scan<T>(
+        &self,
+        value: pg_sys::Oid,
+        first: usize,
+        last: usize,
+        f: impl FnOnce(pg_sys::SysScanDesc) -> T,
+    ) -> T {
+        use pg_sys::{
+            BTEqualStrategyNumber, BTGreaterEqualStrategyNumber, BTLessEqualStrategyNumber,
+        };
+        let mut keys = [pg_sys::ScanKeyData::default(); 3];
+        let values = [
+            (1, BTEqualStrategyNumber, pg_sys::F_OIDEQ, pg_sys::Datum::from(value)),
+            (2, BTGreaterEqualStrategyNumber, pg_sys::F_INT4GE, pg_sys::Datum::from(first as i32)),
+            (2, BTLessEqualStrategyNumber, pg_sys::F_INT4LE, pg_sys::Datum::from(last as i32)),
+        ];
+        let mut storage = pg_sys::SnapshotData::default();
+        // SAFETY: the open table and its index; keys and snapshot outlive the scan.
+        unsafe {
+            for (key, (column, strategy, function, argument)) in keys.iter_mut().zip(values) {
+                let function = pg_sys::Oid::from(function);
+                pg_sys::ScanKeyInit(key, column, strategy as u16, function, argument);
+            }
+            let scan = pg_sys::systable_beginscan_ordered(
+                self.rel,
+                self.valid_index(),
+                ffi::toast_snapshot(&mut storage),
+                3,
+                keys.as_mut_ptr(),
+            );
+            let result = f(scan);
+            pg_sys::systable_endscan_ordered(scan);
+            result
+        }
+    }
+
     unsafe fn new_value_id(&self) -> pg_sys::Oid {
         // SAFETY: guarded call on the open table.
         unsafe { ffi::GetNewOidWithIndex(self.rel, (*self.valid_index()).rd_id, 1) }
     }
 
-    /// Stores one sealed chunk.
+    /// Stores one chunk.
     unsafe fn insert(
         &self,
         value: pg_sys::Oid,
         seq: u32,
         data: *mut u8,
+        mark: Option<u8>,
         cid: pg_sys::CommandId,
         options: i32,
     ) {
@@ -108,6 +158,9 @@ impl ToastTable {
                 values.as_mut_ptr(),
                 isnull.as_mut_ptr(),
             );
+            if let Some(mark) = mark {
+                tuple::set_chunk_mark(t, mark);
+            }
             ffi::heap_insert(self.rel, t, cid, options, std::ptr::null_mut());
             for i in 0..self.count as usize {
                 let index = *self.indexes.add(i);
@@ -165,7 +218,8 @@ unsafe fn payload<'a>(p: *const u8) -> (&'a [u8], pg_sys::varatt_external) {
     }
 }
 
-/// Cuts a value into sealed chunks and returns the pointer to it (`toast_save_datum`).
+/// Cuts a value into chunks, sealed unless the table is being unsealed,
+/// and returns the pointer to it (`toast_save_datum`).
 pub unsafe fn save(
     rel: pg_sys::Relation,
     value: *mut u8,
@@ -194,19 +248,24 @@ pub unsafe fn save(
         let options = options & !(pg_sys::HEAP_INSERT_SPECULATIVE as i32)
             | pg_sys::HEAP_INSERT_NO_LOGICAL as i32;
         // A varlena header, the seal, the chunk: aligned like chunk_data in toast_save_datum().
-        let mut chunk = [0u32; (varlena::VARHDRSZ + OVERHEAD + CHUNK_PLAIN).div_ceil(4)];
+        let mut chunk = [0u32; (varlena::VARHDRSZ + CHUNK_HEAP).div_ceil(4)];
         let chunk = chunk.as_mut_ptr().cast::<u8>();
-        for (seq, part) in (0u32..).zip(data.chunks(CHUNK_PLAIN)) {
+        let mixed = mixed::of(owner(rel)).unwrap_or_else(|e| e.report());
+        let kind = mixed::target(mixed);
+        for (seq, part) in (0u32..).zip(data.chunks(piece(kind))) {
             call::check_for_interrupts();
-            let len = OVERHEAD + part.len();
-            let sealed = std::slice::from_raw_parts_mut(chunk.add(varlena::VARHDRSZ), len);
-            sealed[OVERHEAD..].copy_from_slice(part);
+            let seal = if kind == Kind::Sealed { OVERHEAD } else { 0 };
+            let len = seal + part.len();
+            let stored = std::slice::from_raw_parts_mut(chunk.add(varlena::VARHDRSZ), len);
+            stored[seal..].copy_from_slice(part);
             let id = ChunkId { value_id: to.va_valueid.to_u32(), seq, total };
-            if let Err(e) = row::seal_chunk(owner(rel), &id, sealed) {
+            if kind == Kind::Sealed
+                && let Err(e) = row::seal_chunk(owner(rel), &id, stored)
+            {
                 e.report();
             }
             varlena::set_size(chunk, varlena::VARHDRSZ + len);
-            table.insert(to.va_valueid, seq, chunk, cid, options);
+            table.insert(to.va_valueid, seq, chunk, mixed::mark(mixed), cid, options);
         }
         table.close();
         let result = pg_sys::palloc(varlena::TOAST_POINTER_SIZE).cast::<u8>();
@@ -292,85 +351,117 @@ pub unsafe fn fetch_slice(
     // SAFETY: the caller holds the TOAST table open and locked.
     unsafe {
         let table = ToastTable::of(toastrel, pg_sys::AccessShareLock as i32);
-        let first = offset / CHUNK_PLAIN;
-        let last = (offset + into.len() - 1) / CHUNK_PLAIN;
-        let mut keys = [pg_sys::ScanKeyData::default(); 3];
-        let mut key = |i: usize, column: i16, strategy: u32, f: u32, value: pg_sys::Datum| {
-            pg_sys::ScanKeyInit(&mut keys[i], column, strategy as u16, pg_sys::Oid::from(f), value);
+        let wanted = Wanted { value, total, mixed: mixed::of(owner_of_toast(toastrel))? };
+        // A mixed table's first chunk says how the others are cut.
+        let kind = match wanted.mixed {
+            None => Kind::Sealed,
+            Some(_) => table.scan(value, 0, 0, |scan| wanted.first_kind(scan, toastrel))?,
         };
-        use pg_sys::{
-            BTEqualStrategyNumber, BTGreaterEqualStrategyNumber, BTLessEqualStrategyNumber,
-        };
-        key(0, 1, BTEqualStrategyNumber, pg_sys::F_OIDEQ, pg_sys::Datum::from(value));
-        key(
-            1,
-            2,
-            BTGreaterEqualStrategyNumber,
-            pg_sys::F_INT4GE,
-            pg_sys::Datum::from(first as i32),
-        );
-        key(2, 2, BTLessEqualStrategyNumber, pg_sys::F_INT4LE, pg_sys::Datum::from(last as i32));
-        let mut storage = pg_sys::SnapshotData::default();
-        let scan = pg_sys::systable_beginscan_ordered(
-            toastrel,
-            table.valid_index(),
-            ffi::toast_snapshot(&mut storage),
-            3,
-            keys.as_mut_ptr(),
-        );
-        let result = copy_chunks(scan, toastrel, value, total, (first, last), offset, into);
-        pg_sys::systable_endscan_ordered(scan);
+        let first = offset / piece(kind);
+        let last = (offset + into.len() - 1) / piece(kind);
+        let result = table.scan(value, first, last, |scan| {
+            wanted.copy(scan, toastrel, kind, (first, last), offset, into)
+        });
         table.close_indexes(pg_sys::AccessShareLock as i32);
         result
     }
 }
 
-unsafe fn copy_chunks(
-    scan: pg_sys::SysScanDesc,
-    toastrel: pg_sys::Relation,
+/// A value that is being fetched.
+#[derive(Clone, Copy)]
+struct Wanted {
     value: pg_sys::Oid,
+    /// Its stored bytes.
     total: u32,
-    (first, last): (usize, usize),
-    offset: usize,
-    into: &mut [u8],
-) -> Result<(), Error> {
-    // SAFETY: an open ordered scan of chunk rows; each row stays pinned until the next is asked for.
-    unsafe {
-        let owner = owner_of_toast(toastrel);
-        let damaged = |seq: usize| Error::DamagedChunk {
-            relation: relation::name(owner),
-            value: value.to_u32(),
-            seq: seq as u32,
-        };
-        let mut plain = [0u8; CHUNK_PLAIN];
-        let mut seq = first;
-        loop {
+    mixed: Option<Mixed>,
+}
+
+impl Wanted {
+    fn damaged(&self, toastrel: pg_sys::Relation, seq: usize) -> Error {
+        // SAFETY: an open TOAST table.
+        let relation = relation::name(unsafe { owner_of_toast(toastrel) });
+        Error::DamagedChunk { relation, value: self.value.to_u32(), seq: seq as u32 }
+    }
+
+    /// What the value's first chunk is.
+    unsafe fn first_kind(
+        &self,
+        scan: pg_sys::SysScanDesc,
+        toastrel: pg_sys::Relation,
+    ) -> Result<Kind, Error> {
+        // SAFETY: an open ordered scan of chunk rows.
+        unsafe {
             let t =
                 ffi::systable_getnext_ordered(scan, pg_sys::ScanDirection::ForwardScanDirection);
             if t.is_null() {
-                break;
+                return Err(self.damaged(toastrel, 0));
             }
-            let (stored_seq, sealed) =
-                chunk_of(t, (*toastrel).rd_att).ok_or_else(|| damaged(seq))?;
-            let len = (total as usize - seq * CHUNK_PLAIN).min(CHUNK_PLAIN);
-            if stored_seq as usize != seq || seq > last || sealed.len() != len + OVERHEAD {
-                return Err(damaged(seq));
-            }
-            let id = ChunkId { value_id: value.to_u32(), seq: seq as u32, total };
-            row::open_chunk(owner, &id, sealed, &mut plain[..len]).map_err(|why| match why {
-                // The row that named the value was opened, so its layout is there: the chunk names another.
-                NotOpened::Damaged
-                | NotOpened::Foreign
-                | NotOpened::Keyring(Error::LayoutGone { .. }) => damaged(seq),
-                NotOpened::Keyring(e) => e,
-            })?;
-            let begin = seq * CHUNK_PLAIN;
-            let from = offset.max(begin);
-            let to = (offset + into.len()).min(begin + len);
-            into[from - offset..to - offset].copy_from_slice(&plain[from - begin..to - begin]);
-            seq += 1;
+            mixed::of_chunk(self.mixed, tuple::chunk_mark(t))
+                .ok_or_else(|| self.damaged(toastrel, 0))
         }
-        if seq == last + 1 { Ok(()) } else { Err(damaged(seq)) }
+    }
+
+    /// Opens and copies chunks `first` to `last`, which `scan` brings.
+    unsafe fn copy(
+        &self,
+        scan: pg_sys::SysScanDesc,
+        toastrel: pg_sys::Relation,
+        kind: Kind,
+        (first, last): (usize, usize),
+        offset: usize,
+        into: &mut [u8],
+    ) -> Result<(), Error> {
+        let Wanted { value, total, mixed } = *self;
+        let (piece, seal) = (piece(kind), if kind == Kind::Sealed { OVERHEAD } else { 0 });
+        // SAFETY: an open ordered scan of chunk rows; each row stays pinned until the next is asked for.
+        unsafe {
+            let owner = owner_of_toast(toastrel);
+            let damaged = |seq: usize| self.damaged(toastrel, seq);
+            let mut plain = [0u8; CHUNK_HEAP];
+            let mut seq = first;
+            loop {
+                let t = ffi::systable_getnext_ordered(
+                    scan,
+                    pg_sys::ScanDirection::ForwardScanDirection,
+                );
+                if t.is_null() {
+                    break;
+                }
+                let (stored_seq, stored) =
+                    chunk_of(t, (*toastrel).rd_att).ok_or_else(|| damaged(seq))?;
+                if stored_seq as usize != seq
+                    || seq > last
+                    || mixed::of_chunk(mixed, tuple::chunk_mark(t)) != Some(kind)
+                {
+                    return Err(damaged(seq));
+                }
+                let len = (total as usize - seq * piece).min(piece);
+                if stored.len() != len + seal {
+                    return Err(damaged(seq));
+                }
+                let id = ChunkId { value_id: value.to_u32(), seq: seq as u32, total };
+                match kind {
+                    Kind::Plain => {
+                        plain[..len].copy_from_slice(stored);
+                        Ok(())
+                    }
+                    Kind::Sealed => row::open_chunk(owner, &id, stored, &mut plain[..len]),
+                }
+                .map_err(|why| match why {
+                    // The row that named the value was opened, so its layout is there: the chunk names another.
+                    NotOpened::Damaged
+                    | NotOpened::Foreign
+                    | NotOpened::Keyring(Error::LayoutGone { .. }) => damaged(seq),
+                    NotOpened::Keyring(e) => e,
+                })?;
+                let begin = seq * piece;
+                let from = offset.max(begin);
+                let to = (offset + into.len()).min(begin + len);
+                into[from - offset..to - offset].copy_from_slice(&plain[from - begin..to - begin]);
+                seq += 1;
+            }
+            if seq == last + 1 { Ok(()) } else { Err(damaged(seq)) }
+        }
     }
 }
 

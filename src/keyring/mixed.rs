@@ -1,0 +1,58 @@
+//! Which tables hold plain and sealed rows side by side (`sealed.mixed_table`).
+
+use super::records::MixedRow;
+use crate::error::Error;
+use crate::pg::catalog::{self, Oid};
+
+/// What a row or chunk is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// As heap stores it.
+    Plain,
+    /// Encrypted and authenticated.
+    Sealed,
+}
+
+impl Kind {
+    /// The other of the two.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Plain => Self::Sealed,
+            Self::Sealed => Self::Plain,
+        }
+    }
+}
+
+/// How a table is mixed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mixed {
+    /// What all rows are to become, and what is written is.
+    pub target: Kind,
+    /// What all rows were, and what chunks without a mark are.
+    pub origin: Kind,
+}
+
+/// How a table is mixed; None if it is not.
+pub fn mixed(relation: Oid) -> Result<Option<Mixed>, Error> {
+    Ok(MixedRow::find(relation)?.map(|row| row.mixed))
+}
+
+/// Gives a table rows of both kinds from now on, and the one they are to become.
+pub fn mix(relation: Oid, target: Kind) -> Result<(), Error> {
+    match MixedRow::find(relation)? {
+        Some(row) if row.mixed.target == target => return Ok(()),
+        Some(row) => row.retarget(target)?,
+        None => MixedRow::insert(relation, Mixed { target, origin: target.other() })?,
+    }
+    catalog::relation_changed(relation);
+    Ok(())
+}
+
+/// Every row of the table is of one kind again. A rollback brings the mixture back.
+pub fn unmix(relation: Oid) -> Result<(), Error> {
+    if let Some(row) = MixedRow::find(relation)? {
+        row.delete()?;
+        catalog::relation_changed(relation);
+    }
+    Ok(())
+}
