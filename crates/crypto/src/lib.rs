@@ -30,6 +30,7 @@ pub mod row;
 pub mod secret;
 pub mod seed;
 mod xaes;
+mod xwing;
 
 pub use rand_core;
 pub use zeroize::Zeroizing;
