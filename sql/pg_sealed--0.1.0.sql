@@ -105,6 +105,37 @@ CREATE TABLE sealed.mixed_table (
 ) USING heap;
 COMMENT ON TABLE sealed.mixed_table IS 'Tables on their way from heap to sealed_heap or back: rows of both kinds are in them. target is what rows are to become, origin what they were.';
 
+CREATE TABLE sealed.audit (
+    seq int8 NOT NULL,
+    at timestamptz NOT NULL,
+    event text COLLATE "C" NOT NULL,
+    key uuid,
+    relation oid,
+    object text COLLATE "C" NOT NULL,
+    detail text COLLATE "C" NOT NULL,
+    session_user_name text COLLATE "C" NOT NULL,
+    current_user_name text COLLATE "C" NOT NULL,
+    application_name text COLLATE "C" NOT NULL,
+    client_address text COLLATE "C" NOT NULL,
+    hash bytea NOT NULL,
+    CONSTRAINT audit_pkey PRIMARY KEY (seq)
+) USING heap;
+COMMENT ON TABLE sealed.audit IS 'Who did what to which key. hash is of the entry and of the hash before it; sealed.verify_audit() checks the chain. Privilege: role sealed_auditor or sealed_key_admin.';
+
+CREATE TABLE sealed.audit_pending (
+    at timestamptz NOT NULL,
+    event text COLLATE "C" NOT NULL,
+    key uuid,
+    relation oid,
+    object text COLLATE "C" NOT NULL,
+    detail text COLLATE "C" NOT NULL,
+    session_user_name text COLLATE "C" NOT NULL,
+    current_user_name text COLLATE "C" NOT NULL,
+    application_name text COLLATE "C" NOT NULL,
+    client_address text COLLATE "C" NOT NULL
+) USING heap;
+COMMENT ON TABLE sealed.audit_pending IS 'Audit entries of transactions that were prepared: the next event puts them into sealed.audit. Privilege: role sealed_auditor or sealed_key_admin.';
+
 -- The table access method.
 
 CREATE FUNCTION sealed.sealed_heap_handler(internal) RETURNS table_am_handler
@@ -197,6 +228,13 @@ CREATE FUNCTION sealed.kept_default(value anyelement, relation oid, attnum int2)
 COMMENT ON FUNCTION sealed.kept_default(anyelement, oid, int2) IS
     'Returns its first argument. ALTER TABLE ... ADD COLUMN uses it to keep a default sealed. Privilege: none.';
 
+CREATE FUNCTION sealed.verify_audit(seq bigint DEFAULT NULL, hash bytea DEFAULT NULL)
+    RETURNS TABLE (broken_at bigint, message text)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'verify_audit_wrapper';
+COMMENT ON FUNCTION sealed.verify_audit(bigint, bytea) IS
+    'Follows the chain of sealed.audit and returns where it does not hold: no row, no damage. With the number, and the hash, of an entry noted elsewhere it also finds a chain that was cut or made anew. Privilege: role sealed_auditor or sealed_key_admin.';
+
 CREATE FUNCTION sealed.read_status()
     RETURNS TABLE (version text, secret_memory text, keyring_size integer, keyring_used integer, salt_drawn_at timestamptz, salt_reserved bigint)
     LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 1
@@ -206,7 +244,7 @@ COMMENT ON FUNCTION sealed.read_status() IS
 
 CREATE FUNCTION sealed.suite_name(suite int2) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    AS $$ SELECT CASE suite WHEN 1 THEN 'xwing-aes256gcm' WHEN 2 THEN 'mlkem1024-aes256gcm' ELSE 'unknown' END $$;
+    RETURN CASE suite WHEN 1 THEN 'xwing-aes256gcm' WHEN 2 THEN 'mlkem1024-aes256gcm' ELSE 'unknown' END;
 COMMENT ON FUNCTION sealed.suite_name(int2) IS 'The name of a suite, by its number in key records. Privilege: none.';
 
 -- Views.
@@ -260,6 +298,8 @@ GRANT EXECUTE ON FUNCTION sealed.is_sealed(regclass), sealed.kept_default(anyele
 -- These let owners of tables in, and check it themselves.
 GRANT EXECUTE ON FUNCTION sealed.rotate_data_key(regclass), sealed.seal_table(regclass), sealed.unseal_table(regclass), sealed.verify(regclass) TO PUBLIC;
 GRANT SELECT ON sealed.keys, sealed.tables, sealed.status TO sealed_key_admin, sealed_operator, sealed_auditor;
+GRANT SELECT ON sealed.audit, sealed.audit_pending TO sealed_key_admin, sealed_auditor;
+GRANT EXECUTE ON FUNCTION sealed.verify_audit(bigint, bytea) TO sealed_key_admin, sealed_auditor;
 GRANT EXECUTE ON FUNCTION sealed.read_status() TO sealed_key_admin, sealed_operator, sealed_auditor;
 GRANT EXECUTE ON FUNCTION
     sealed.add_key_provider(text, text, jsonb),

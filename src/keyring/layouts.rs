@@ -8,6 +8,7 @@ use sealed_crypto::{
     unwrap_key, wrap_key, wrap_key_to,
 };
 
+use super::audit::{self, Subject};
 use super::records::{DataKeyRow, LayoutRow, RecipientRow, WrapRow};
 use super::shared::{self, Kind};
 use super::{Layout, cache, master};
@@ -148,12 +149,20 @@ pub fn make(owner: Oid, version: i32, table: Option<Id>) -> Result<Rc<Layout>, E
     let record = wrap_verified(&master, &header, dek.expose())?;
     DataKeyRow::insert(&id, owner, version, master.suite(), &table)?;
     WrapRow::insert(&id, &master.id(), record)?;
+    let mut recipients = 0;
     for recipient in RecipientRow::all()? {
         master::check_recipient(&master, &recipient)?;
         insert_escrow(&recipient, &header, dek.expose())?;
+        recipients += 1;
     }
     let layout_id = unused_layout_id()?;
     LayoutRow::insert(layout_id, owner, version, &id, &table)?;
+    let detail =
+        format!("version {version}, layout {layout_id}, wrapped to {recipients} recipients");
+    audit::record(
+        "create_data_key",
+        Subject { key: Some(id), relation: Some(owner), detail, ..Subject::default() },
+    );
 
     let layout = Rc::new(Layout {
         id: layout_id,
@@ -228,6 +237,10 @@ fn remove_rows(relation: Oid, layouts: Vec<LayoutRow>) -> Result<(), Error> {
         }
         key.delete()?;
         shared::remove(Kind::DataKey, &key.id);
+        audit::record(
+            "drop_data_key",
+            Subject { key: Some(key.id), relation: Some(relation), ..Subject::default() },
+        );
     }
     for layout in layouts {
         layout.delete()?;

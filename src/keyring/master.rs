@@ -8,6 +8,7 @@ use sealed_crypto::{
 };
 use sealed_provider::{Env, Provider};
 
+use super::audit::{self, Subject};
 use super::records::{MasterRow, NewMaster, ProviderRow, RecipientRow, WrapRow};
 use super::shared::{self, Kind};
 use super::{cache, layouts};
@@ -98,7 +99,13 @@ pub fn add_provider(name: &str, kind: &str, options: serde_json::Value) -> Resul
     }
     let row = ProviderRow { name: name.to_owned(), kind: kind.to_owned(), options };
     with_provider(&row, |provider| provider.prepare(&mut KernelRng))?;
-    row.insert()
+    row.insert()?;
+    let detail = format!("kind {kind}");
+    audit::record(
+        "add_key_provider",
+        Subject { object: name.to_owned(), detail, ..Subject::default() },
+    );
+    Ok(())
 }
 
 /// Makes the first master key of this database.
@@ -107,7 +114,14 @@ pub fn create_master_key(provider: &str, suite: Suite) -> Result<Id, Error> {
     if MasterRow::active()?.is_some() {
         return Err(Error::MasterKeyExists);
     }
-    Ok(make(provider, suite)?.id())
+    let id = make(provider, suite)?.id();
+    let detail = format!("suite {suite}");
+    let object = provider.to_owned();
+    audit::record(
+        "create_master_key",
+        Subject { key: Some(id), object, detail, ..Subject::default() },
+    );
+    Ok(id)
 }
 
 /// Makes a master key, has the provider wrap its seed, and proves that it comes back.
@@ -151,7 +165,14 @@ pub fn add_recipient(name: &str, public_key: Vec<u8>, suite: Suite) -> Result<Id
     let mac = active()?.recipient_mac(&id, suite, &public_key).to_vec();
     let recipient = RecipientRow::new(id, name, suite, public_key, mac);
     recipient.insert()?;
-    for_each_data_key(|header, key| layouts::insert_escrow(&recipient, header, key))?;
+    let mut keys = 0;
+    for_each_data_key(|header, key| {
+        keys += 1;
+        layouts::insert_escrow(&recipient, header, key)
+    })?;
+    let detail = format!("suite {suite}, {keys} data keys wrapped");
+    let object = name.to_owned();
+    audit::record("add_recipient", Subject { key: Some(id), object, detail, ..Subject::default() });
     Ok(id)
 }
 

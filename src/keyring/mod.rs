@@ -5,6 +5,7 @@
 //! per server start, ask a provider.
 
 mod apps;
+pub mod audit;
 mod cache;
 mod layouts;
 mod master;
@@ -55,8 +56,10 @@ pub fn init() {
     if let Err(error) = shared::init() {
         error.report();
     }
+    xact::before_commit(audit::before_commit);
     xact::listen(Listener {
         transaction_end: |end| {
+            audit::transaction_end(end);
             nonce::drop_block();
             cache::transaction_end(end);
             if end != xact::End::Commit {

@@ -2,6 +2,7 @@
 
 use sealed_crypto::{DataKeyHeader, Id, Suite};
 
+use super::audit::{self, Subject};
 use super::records::{MasterRow, RecipientRow, WrapRow};
 use super::{cache, layouts, master};
 use crate::error::Error;
@@ -20,10 +21,12 @@ pub fn rotate_master_key(provider: Option<&str>, suite: Option<Suite>) -> Result
     let new = master::make(provider, suite.unwrap_or(old.suite))?;
 
     let old_wraps = master::master_wraps()?;
+    let mut keys = 0;
     master::for_each_data_key(|header, key| {
         let (suite, recipient_id) = (new.suite(), new.id());
         let header = DataKeyHeader { suite, recipient_id, ..*header };
         let record = layouts::wrap_verified(&new, &header, key)?;
+        keys += 1;
         WrapRow::insert(&header.key_id, &new.id(), record)
     })?;
 
@@ -39,6 +42,12 @@ pub fn rotate_master_key(provider: Option<&str>, suite: Option<Suite>) -> Result
     }
     old.retire()?;
     catalog::advance_command();
+    let detail = format!("replaces {}, suite {}, {keys} data keys wrapped", old.id, new.suite());
+    let object = provider.to_owned();
+    audit::record(
+        "rotate_master_key",
+        Subject { key: Some(new.id()), object, detail, ..Subject::default() },
+    );
     Ok(new.id())
 }
 

@@ -33,9 +33,13 @@ pub enum Table {
     MissingValue,
     /// Tables that hold plain and sealed rows.
     Mixed,
+    /// Who did what to which key, chained.
+    Audit,
+    /// The same of prepared transactions, not yet chained.
+    AuditPending,
 }
 
-const TABLES: usize = 8;
+const TABLES: usize = 10;
 
 impl Table {
     const fn name(self) -> &'static CStr {
@@ -48,6 +52,8 @@ impl Table {
             Self::Layout => c"layout",
             Self::MissingValue => c"missing_value",
             Self::Mixed => c"mixed_table",
+            Self::Audit => c"audit",
+            Self::AuditPending => c"audit_pending",
         }
     }
 }
@@ -66,6 +72,8 @@ pub enum Value {
     Int2(i16),
     /// integer
     Int4(i32),
+    /// bigint
+    Int8(i64),
     /// oid
     Oid(Oid),
     /// uuid
@@ -118,6 +126,8 @@ macro_rules! accessor {
 impl Row {
     accessor!(int2, Int2, i16);
     accessor!(int4, Int4, i32);
+    accessor!(int8, Int8, i64);
+    accessor!(time, Time, i64);
     accessor!(oid, Oid, Oid);
     accessor!(uuid, Uuid, [u8; 16]);
     accessor!(text, Text, String);
@@ -315,6 +325,66 @@ pub fn scan(
     })
 }
 
+/// In which order an index is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// From its first entry.
+    Ascending,
+    /// From its last.
+    Descending,
+}
+
+/// Calls `f` with every row in the order of an index, until it says that it has seen enough.
+///
+/// Ascending sees what is committed at its begin, descending what is committed now: to find the last row
+/// of a table whose writers are kept out, without a trace for serializable transactions to stumble over.
+pub fn in_order(
+    table: Table,
+    index: Index,
+    order: Order,
+    mut f: impl FnMut(Row) -> Result<bool, Error>,
+) -> Result<(), Error> {
+    in_own_memory(|| {
+        let open = Open::reading(table)?;
+        let index = relation_in_schema(index).ok_or_else(|| open.misshapen())?;
+        let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+        let (snapshot, direction) = match order {
+            Order::Ascending => (std::ptr::null_mut(), pg_sys::ScanDirection::ForwardScanDirection),
+            Order::Descending => {
+                (&raw mut pg_sys::SnapshotSelfData, pg_sys::ScanDirection::BackwardScanDirection)
+            }
+        };
+        // SAFETY: opens by OID; raises an ERROR if it was dropped meanwhile.
+        let index = unsafe { pg_sys::index_open(index, lock) };
+        // SAFETY: both are open; no keys; a null snapshot means a fresh one of the catalogs, which the
+        // scan registers.
+        let scan = unsafe {
+            pg_sys::systable_beginscan_ordered(
+                open.relation,
+                index,
+                snapshot,
+                0,
+                std::ptr::null_mut(),
+            )
+        };
+        let mut outcome = Ok(true);
+        while matches!(outcome, Ok(true)) {
+            // SAFETY: the scan is open; the tuple is good until the next call.
+            let tuple = unsafe { pg_sys::systable_getnext_ordered(scan, direction) };
+            if tuple.is_null() {
+                break;
+            }
+            outcome = read_row(&open, tuple).and_then(&mut f);
+        }
+        // SAFETY: ends the scan begun above, once; then the index is closed, its lock released.
+        unsafe {
+            pg_sys::systable_endscan_ordered(scan);
+            pg_sys::index_close(index, lock);
+        }
+        outcome.map(drop)
+    })
+}
+
 /// Adds a row, with all its columns in order.
 pub fn insert(table: Table, values: &[Value]) -> Result<(), Error> {
     in_own_memory(|| {
@@ -382,6 +452,7 @@ fn datum(value: &Value) -> Option<pg_sys::Datum> {
         Value::Bool(v) => v.into_datum(),
         Value::Int2(v) => v.into_datum(),
         Value::Int4(v) => v.into_datum(),
+        Value::Int8(v) => v.into_datum(),
         Value::Oid(v) => v.into_datum(),
         Value::Uuid(v) => pgrx::Uuid::from_bytes(*v).into_datum(),
         Value::Text(v) => v.as_str().into_datum(),
@@ -397,6 +468,7 @@ fn type_matches(value: &Value, of: Oid) -> bool {
         Value::Bool(_) => of == pg_sys::BOOLOID,
         Value::Int2(_) => of == pg_sys::INT2OID,
         Value::Int4(_) => of == pg_sys::INT4OID,
+        Value::Int8(_) => of == pg_sys::INT8OID,
         Value::Oid(_) => of == pg_sys::OIDOID,
         Value::Uuid(_) => of == pg_sys::UUIDOID,
         Value::Text(_) => of == pg_sys::TEXTOID,
@@ -462,6 +534,8 @@ fn value(datum: pg_sys::Datum, null: bool, of: Oid) -> Option<Value> {
         pg_sys::INT2OID => unsafe { i16::from_datum(datum, false) }.map(Value::Int2),
         // SAFETY: as above.
         pg_sys::INT4OID => unsafe { i32::from_datum(datum, false) }.map(Value::Int4),
+        // SAFETY: as above.
+        pg_sys::INT8OID => unsafe { i64::from_datum(datum, false) }.map(Value::Int8),
         // SAFETY: as above.
         pg_sys::OIDOID => unsafe { Oid::from_datum(datum, false) }.map(Value::Oid),
         pg_sys::UUIDOID => {

@@ -290,6 +290,23 @@ pub fn relation_name(relation: Oid) -> String {
     unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned()
 }
 
+/// The name of a relation with its schema's; nothing if it is gone.
+pub fn qualified_name(relation: Oid) -> Option<String> {
+    // SAFETY: system cache look-ups; null if there is none.
+    let (name, schema) = unsafe {
+        (
+            pg_sys::get_rel_name(relation),
+            pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation)),
+        )
+    };
+    if name.is_null() || schema.is_null() {
+        return None;
+    }
+    // SAFETY: neither is null; both are palloc'd C strings, as is what is made of them.
+    let quoted = unsafe { CStr::from_ptr(pg_sys::quote_qualified_identifier(schema, name)) };
+    Some(quoted.to_string_lossy().into_owned())
+}
+
 fn valid(oid: Oid) -> Option<Oid> {
     (oid != Oid::INVALID).then_some(oid)
 }

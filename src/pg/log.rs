@@ -13,7 +13,7 @@
 
 use std::ffi::CStr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use pgrx::pg_sys;
 
@@ -41,11 +41,35 @@ pub fn uses_sealed_table() {
     STATEMENT.store(xact::statement_start(), Ordering::Relaxed);
 }
 
+/// Whether a line of the audit is being written.
+static AUDIT: AtomicBool = AtomicBool::new(false);
+
+/// Writes a line to the server's log, not to the client, whatever he asked for; without the statement.
+pub fn audit(line: String) {
+    AUDIT.store(true, Ordering::Relaxed);
+    let _done = Done;
+    pgrx::ereport!(
+        pgrx::PgLogLevel::LOG_SERVER_ONLY,
+        pgrx::PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        line
+    );
+}
+
+/// Also when the line could not be written for want of memory.
+struct Done;
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        AUDIT.store(false, Ordering::Relaxed);
+    }
+}
+
 /// Not guarded: runs while an error is being reported, calls nothing that raises and owns nothing.
 unsafe extern "C-unwind" fn emit_log(error: *mut pg_sys::ErrorData) {
     let noted = STATEMENT.load(Ordering::Relaxed);
     // A process without statements (checkpointer, startup) has the time 0 itself.
-    let of_statement = noted != 0 && noted == xact::statement_start();
+    let of_statement =
+        (noted != 0 && noted == xact::statement_start()) || AUDIT.load(Ordering::Relaxed);
     // SAFETY: the error that is being reported, ours to change until the hook returns.
     unsafe {
         let error = &mut *error;

@@ -2,7 +2,8 @@
 
 use std::ffi::CStr;
 
-use pgrx::datum::IntoDatum;
+use pgrx::datum::{Inet, IntoDatum};
+use pgrx::direct_function_call;
 use pgrx::pg_sys::{self, Oid};
 
 /// The users that a privilege is asked of.
@@ -12,6 +13,65 @@ use pgrx::pg_sys::{self, Oid};
 fn users() -> [Oid; 2] {
     // SAFETY: reads variables of this backend.
     unsafe { [pg_sys::GetUserId(), pg_sys::GetOuterUserId()] }
+}
+
+/// Who did something, for the audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who {
+    /// Who logged in.
+    pub session_user: String,
+    /// As whom he acted: after SET ROLE, or inside a SECURITY DEFINER function its owner.
+    pub current_user: String,
+    /// `application_name`, as the client sent it.
+    pub application: String,
+    /// The client's address; `[local]` over a socket, empty for a background worker.
+    pub address: String,
+}
+
+/// Who runs this backend, right now.
+pub fn who() -> Who {
+    // SAFETY: reads variables of this backend.
+    let (session, current) = unsafe { (pg_sys::GetSessionUserId(), pg_sys::GetUserId()) };
+    // SAFETY: null or ends with a zero byte, and is copied at once.
+    let application = unsafe { copied(pg_sys::application_name) };
+    Who {
+        session_user: name(session),
+        current_user: name(current),
+        application,
+        address: address(),
+    }
+}
+
+fn address() -> String {
+    // SAFETY: a pointer of this process, null where no client is connected.
+    if unsafe { pg_sys::MyProcPort }.is_null() {
+        return String::new();
+    }
+    // SAFETY: a built-in function without arguments; null for a client on a socket.
+    let inet = unsafe { direct_function_call::<Inet>(pg_sys::inet_client_addr, &[]) };
+    inet.map_or_else(|| "[local]".to_owned(), |inet| inet.0)
+}
+
+fn name(user: Oid) -> String {
+    // SAFETY: a system cache look-up; a role that is gone has no name.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(user, true);
+        let copy = copied(name);
+        if !name.is_null() {
+            pg_sys::pfree(name.cast());
+        }
+        copy
+    }
+}
+
+/// # Safety
+/// Null, or a string that ends with a zero byte.
+unsafe fn copied(text: *const std::ffi::c_char) -> String {
+    if text.is_null() {
+        return String::new();
+    }
+    // SAFETY: as the caller promises.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
 /// Whether the caller has the privileges of one of the roles, or is a superuser.

@@ -61,6 +61,40 @@ pub fn listen(listener: Listener) {
     };
 }
 
+static BEFORE_COMMIT: OnceLock<fn(Before)> = OnceLock::new();
+
+/// What a transaction is about to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Before {
+    /// To commit.
+    Commit,
+    /// To be prepared, for somebody else to commit it or roll it back.
+    Prepare,
+}
+
+/// Registers what is called before a transaction commits or is prepared: it may still write, and raise an
+/// error. Called once, in the postmaster.
+pub fn before_commit(f: fn(Before)) {
+    debug_assert!(BEFORE_COMMIT.get().is_none(), "one at most");
+    let _ = BEFORE_COMMIT.set(f);
+}
+
+/// The running subtransaction. Later ones have larger numbers.
+pub fn subtransaction() -> u32 {
+    // SAFETY: reads the state of this backend's transaction.
+    unsafe { pg_sys::GetCurrentSubTransactionId() }
+}
+
+/// Calls `f` with a snapshot in place, which writing to a table that has a TOAST table asks for.
+pub fn with_snapshot<R>(f: impl FnOnce() -> R) -> R {
+    // SAFETY: inside a transaction; an ERROR's abort pops what we pushed.
+    unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
+    let result = f();
+    // SAFETY: pushed above, and `f` leaves the stack as it found it.
+    unsafe { pg_sys::PopActiveSnapshot() };
+    result
+}
+
 /// Writes a warning to the server's log, also in the postmaster.
 pub fn log_warning(message: &str) {
     pgrx::warning!("{message}");
@@ -157,6 +191,14 @@ unsafe extern "C-unwind" fn transaction_event(
     _arg: *mut core::ffi::c_void,
 ) {
     use pg_sys::XactEvent as E;
+    let before = match event {
+        E::XACT_EVENT_PRE_COMMIT => Some(Before::Commit),
+        E::XACT_EVENT_PRE_PREPARE => Some(Before::Prepare),
+        _ => None,
+    };
+    if let (Some(before), Some(call)) = (before, BEFORE_COMMIT.get()) {
+        call(before);
+    }
     let end = match event {
         E::XACT_EVENT_COMMIT | E::XACT_EVENT_PARALLEL_COMMIT => End::Commit,
         // A prepared transaction may still be rolled back, by anybody, and we would not hear of it.
@@ -224,6 +266,11 @@ impl StepLock {
             pg_sys::LockAcquire(&tag, pg_sys::ExclusiveLock as pg_sys::LOCKMODE, false, false)
         };
         Self { tag }
+    }
+
+    /// Holds the lock until the transaction has ended.
+    pub fn keep(self) {
+        std::mem::forget(self);
     }
 }
 

@@ -82,13 +82,14 @@ fn given<T>(name: &str, argument: Option<T>) -> Result<T, Error> {
 
 #[pg_extern(sql = false)]
 fn wrap_key(key: Option<&[u8]>, recipient: Option<&str>) -> Option<Vec<u8>> {
-    let allowed = require_execute("wrap a key", "sealed.wrap_key(bytea,text)");
+    let allowed =
+        require_execute("wrap a key", "sealed.wrap_key(pg_catalog.bytea,pg_catalog.text)");
     or_report(allowed.and_then(|()| key.map(|k| keyring::wrap_app_key(k, recipient)).transpose()))
 }
 
 #[pg_extern(sql = false)]
 fn unwrap_key(wrapped: &[u8]) -> Vec<u8> {
-    let key = require_execute("unwrap a key", "sealed.unwrap_key(bytea)")
+    let key = require_execute("unwrap a key", "sealed.unwrap_key(pg_catalog.bytea)")
         .and_then(|()| keyring::unwrap_app_key(wrapped));
     or_report(key)
 }
@@ -115,6 +116,8 @@ fn require_execute(what: &str, function: &str) -> Result<(), Error> {
     if user::may_execute(function) {
         return Ok(());
     }
+    // The type names are written so that no schema of the caller's can stand before them.
+    let function = function.replace("pg_catalog.", "");
     let needs = format!("EXECUTE on function {function} for the calling role");
     Err(Error::NotAllowed { what: what.to_owned(), needs })
 }

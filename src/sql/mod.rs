@@ -1,5 +1,6 @@
 //! What users see: functions, and commands that concern sealed tables.
 
+mod audit;
 mod ddl;
 mod keys;
 mod live;

@@ -11,6 +11,7 @@
 //! | [`body`] | [`RowBody`]: the three bytes in front of a sealed tuple |
 //! | [`key`] | [`MasterKey`], [`wrap_key`], [`unwrap_key`] and the key record |
 //! | [`seed`] | [`wrap_seed`], [`unwrap_seed`]: a master seed under a provider's key |
+//! | [`audit`] | [`AuditEntry`]: the chain of the audit |
 //! | [`id`], [`secret`], [`error`], [`rng`] | names, secrets, errors, the kernel's generator |
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
@@ -18,6 +19,7 @@
 #[doc = include_str!("../../../docs/format.md")]
 pub mod format {}
 
+pub mod audit;
 pub mod body;
 pub mod error;
 mod gcm;
@@ -35,6 +37,7 @@ mod xwing;
 pub use rand_core;
 pub use zeroize::Zeroizing;
 
+pub use crate::audit::{AUDIT_START, AuditEntry};
 pub use crate::body::RowBody;
 pub use crate::error::Error;
 pub use crate::id::{Id, LayoutId, Suite};
