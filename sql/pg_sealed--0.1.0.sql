@@ -49,7 +49,7 @@ CREATE TABLE sealed.data_key (
     version int4 NOT NULL,
     suite int2 NOT NULL,
     table_id uuid NOT NULL,
-    state text COLLATE "C" NOT NULL CHECK (state IN ('active', 'retired', 'destroyed')),
+    state text COLLATE "C" NOT NULL CHECK (state IN ('active', 'retiring', 'retired', 'destroyed')),
     created_at timestamptz NOT NULL,
     CONSTRAINT data_key_pkey PRIMARY KEY (id)
 ) USING heap;
@@ -136,6 +136,30 @@ CREATE TABLE sealed.audit_pending (
 ) USING heap;
 COMMENT ON TABLE sealed.audit_pending IS 'Audit entries of transactions that were prepared: the next event puts them into sealed.audit. Privilege: role sealed_auditor or sealed_key_admin.';
 
+CREATE TABLE sealed.operation (
+    id uuid NOT NULL,
+    kind text COLLATE "C" NOT NULL CHECK (kind IN ('rotate', 'seal', 'unseal')),
+    relation oid NOT NULL,
+    target int4,
+    state text COLLATE "C" NOT NULL CHECK (state IN ('running', 'paused', 'cancelled', 'done', 'failed')),
+    phase text COLLATE "C" NOT NULL,
+    next_block int8 NOT NULL,
+    blocks int8 NOT NULL,
+    rows_done int8 NOT NULL,
+    rows_skipped int8 NOT NULL,
+    bytes int8 NOT NULL,
+    pass int4 NOT NULL,
+    started_by text NOT NULL,
+    started_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    finished_at timestamptz,
+    rate int8,
+    message text,
+    CONSTRAINT operation_pkey PRIMARY KEY (id),
+    CONSTRAINT operation_relation_key UNIQUE (relation)
+) USING heap;
+COMMENT ON TABLE sealed.operation IS 'Background operations on tables: the one that runs, or the last one.';
+
 -- The table access method.
 
 CREATE FUNCTION sealed.sealed_heap_handler(internal) RETURNS table_am_handler
@@ -196,7 +220,66 @@ CREATE FUNCTION sealed.rotate_data_key(relation regclass) RETURNS integer
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'rotate_data_key_wrapper';
 COMMENT ON FUNCTION sealed.rotate_data_key(regclass) IS
-    'Starts a new data key for new rows of a table and returns its version; VACUUM FULL seals the old rows again. Privilege: owner of the table, or role sealed_operator or sealed_key_admin.';
+    'Starts a new data key for a table and returns its version. New rows use it at once; the others are sealed again in the background (sealed.progress), unless sealed.reseal is off. Privilege: owner of the table, or role sealed_operator or sealed_key_admin.';
+
+CREATE FUNCTION sealed.rotate_all(older_than interval DEFAULT NULL) RETURNS SETOF text
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'rotate_all_wrapper';
+COMMENT ON FUNCTION sealed.rotate_all(interval) IS
+    'Does what rotate_data_key does for every table whose data key is older; null for every table. Also has rows sealed again that an automatic new key has left. Returns the tables. Privilege: role sealed_operator or sealed_key_admin.';
+
+CREATE FUNCTION sealed.pause(relation regclass) RETURNS void
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pause_wrapper';
+COMMENT ON FUNCTION sealed.pause(regclass) IS
+    'Stops the background operation on a table until sealed.resume. Privilege: owner of the table, or role sealed_operator or sealed_key_admin.';
+
+CREATE FUNCTION sealed.resume(relation regclass) RETURNS void
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'resume_wrapper';
+COMMENT ON FUNCTION sealed.resume(regclass) IS
+    'Lets a background operation that is paused or failed go on. Privilege: owner of the table, or role sealed_operator or sealed_key_admin.';
+
+CREATE FUNCTION sealed.cancel(relation regclass) RETURNS void
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'cancel_wrapper';
+COMMENT ON FUNCTION sealed.cancel(regclass) IS
+    'Gives up the background operation on a table: rows stay under old and new keys, all in use. Privilege: owner of the table, or role sealed_operator or sealed_key_admin.';
+
+CREATE FUNCTION sealed.operation_state(relation regclass) RETURNS text
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'operation_state_wrapper';
+COMMENT ON FUNCTION sealed.operation_state(regclass) IS
+    'The state of the background operation on a table: running, paused, cancelled, done or failed; null if there was none. Privilege: owner of the table, or role sealed_operator or sealed_key_admin.';
+
+-- A procedure, for only that can let go of its snapshot, which the operation would wait for in turn. So it
+-- may have no search_path of its own, and names everything in full.
+CREATE PROCEDURE sealed.wait(relation regclass, timeout interval DEFAULT '1 hour')
+    LANGUAGE plpgsql AS $$
+DECLARE
+    until CONSTANT timestamptz := pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) timeout;
+    state text;
+BEGIN
+    LOOP
+        state := sealed.operation_state(relation);
+        IF state IS NULL OR state OPERATOR(pg_catalog.=) 'done' OR state OPERATOR(pg_catalog.=) 'cancelled' THEN
+            RETURN;
+        END IF;
+        IF state OPERATOR(pg_catalog.<>) 'running' THEN
+            RAISE EXCEPTION 'the operation on table "%" is %', relation, state
+                USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'See sealed.progress; sealed.resume(...) lets it go on.';
+        END IF;
+        IF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>=) until THEN
+            RAISE EXCEPTION 'the operation on table "%" goes on after the time to wait for it', relation
+                USING ERRCODE = 'query_canceled', HINT = 'See sealed.progress for how far it is.';
+        END IF;
+        COMMIT;
+        PERFORM pg_catalog.pg_sleep(0.1);
+    END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE sealed.wait(regclass, interval) IS
+    'Waits for the end of the background operation on a table, outside of a transaction block. Privilege: owner of the table, or role sealed_operator or sealed_key_admin.';
 
 CREATE FUNCTION sealed.seal_table(relation regclass) RETURNS void
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -289,6 +372,17 @@ CREATE VIEW sealed.tables AS
 COMMENT ON VIEW sealed.tables IS
     'Sealed tables with the key of their new rows; a table that never had a row has no key. Privilege: role sealed_auditor, sealed_operator or sealed_key_admin.';
 
+CREATE VIEW sealed.progress AS
+    SELECT o.relation::regclass AS relation, o.kind, o.state, o.phase, o.pass, o.next_block AS blocks_done, o.blocks AS blocks_total,
+           o.rows_done, CASE WHEN c.reltuples >= 0 THEN c.reltuples::int8 END AS rows_total, o.rows_skipped, o.bytes, o.rate,
+           CASE WHEN o.state = 'running' AND o.phase = 'rows' AND o.rate > 0 AND c.reltuples >= 0 AND o.blocks > 0 THEN
+               pg_catalog.make_interval(secs => pg_catalog.ceil(c.reltuples * (o.blocks - o.next_block) / o.blocks / o.rate)) END AS eta,
+           o.started_by, o.started_at, o.updated_at, o.finished_at, o.message
+    FROM sealed.operation AS o
+    LEFT JOIN pg_catalog.pg_class AS c ON c.oid = o.relation;
+COMMENT ON VIEW sealed.progress IS
+    'Background operations on tables, those at work and the last one of each table. blocks_done and blocks_total are of the phase. Privilege: role sealed_auditor, sealed_operator or sealed_key_admin.';
+
 -- Privileges. Names in this schema are no secret; what the tables hold and most functions do is.
 
 GRANT USAGE ON SCHEMA sealed TO PUBLIC;
@@ -296,8 +390,10 @@ REVOKE ALL ON ALL TABLES IN SCHEMA sealed FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA sealed FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sealed.is_sealed(regclass), sealed.kept_default(anyelement, oid, int2), sealed.suite_name(int2) TO PUBLIC;
 -- These let owners of tables in, and check it themselves.
-GRANT EXECUTE ON FUNCTION sealed.rotate_data_key(regclass), sealed.seal_table(regclass), sealed.unseal_table(regclass), sealed.verify(regclass) TO PUBLIC;
-GRANT SELECT ON sealed.keys, sealed.tables, sealed.status TO sealed_key_admin, sealed_operator, sealed_auditor;
+GRANT EXECUTE ON FUNCTION sealed.rotate_data_key(regclass), sealed.pause(regclass), sealed.resume(regclass), sealed.cancel(regclass),
+    sealed.operation_state(regclass), sealed.seal_table(regclass), sealed.unseal_table(regclass), sealed.verify(regclass) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION sealed.rotate_all(interval) TO sealed_key_admin, sealed_operator;
+GRANT SELECT ON sealed.keys, sealed.tables, sealed.progress, sealed.status TO sealed_key_admin, sealed_operator, sealed_auditor;
 GRANT SELECT ON sealed.audit, sealed.audit_pending TO sealed_key_admin, sealed_auditor;
 GRANT EXECUTE ON FUNCTION sealed.verify_audit(bigint, bytea) TO sealed_key_admin, sealed_auditor;
 GRANT EXECUTE ON FUNCTION sealed.read_status() TO sealed_key_admin, sealed_operator, sealed_auditor;

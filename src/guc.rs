@@ -25,7 +25,13 @@ static PLAINTEXT_INDEX: GucSetting<PlaintextIndex> =
     GucSetting::<PlaintextIndex>::new(PlaintextIndex::Constraints);
 static PLAINTEXT_STATISTICS: GucSetting<bool> = GucSetting::<bool>::new(false);
 static KEYRING_SIZE: GucSetting<i32> = GucSetting::<i32>::new(4096);
+static RESEAL: GucSetting<bool> = GucSetting::<bool>::new(true);
+static RESEAL_RATE: GucSetting<i32> = GucSetting::<i32>::new(DEFAULT_RESEAL_RATE);
+static RESEAL_MAX_LAG: GucSetting<i32> = GucSetting::<i32>::new(0);
 static PROVIDER_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(30_000);
+
+/// Rows a second beside which pgbench keeps more than nine tenths of its throughput (docs/operations.md).
+const DEFAULT_RESEAL_RATE: i32 = 10_000;
 
 /// Makes the settings known. Only while `shared_preload_libraries` is being loaded.
 pub fn init() {
@@ -65,6 +71,34 @@ pub fn init() {
         GucContext::Suset,
         GucFlags::UNIT_MS,
     );
+    GucRegistry::define_bool_guc(
+        c"sealed.reseal",
+        c"Lets a new data key start a worker that seals the old rows again.",
+        c"Off, old rows stay under their key until sealed.rotate_data_key() is called with it on.",
+        &RESEAL,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"sealed.reseal_rate",
+        c"How many rows a second the worker seals again; 0 is as many as it can.",
+        c"",
+        &RESEAL_RATE,
+        0,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"sealed.reseal_max_lag",
+        c"How far a replica may be behind before the worker waits for it; 0 is any distance.",
+        c"In bytes of WAL that the slowest connected replica has not replayed.",
+        &RESEAL_MAX_LAG,
+        0,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_KB,
+    );
     crate::pg::hook::reserve_setting_prefix();
 }
 
@@ -76,6 +110,21 @@ pub fn plaintext_index() -> PlaintextIndex {
 /// Whether ANALYZE may store values of sealed tables.
 pub fn plaintext_statistics() -> bool {
     PLAINTEXT_STATISTICS.get()
+}
+
+/// Whether a new data key starts the worker.
+pub fn reseal() -> bool {
+    RESEAL.get()
+}
+
+/// Rows a second that may be sealed again; `None` for as many as can be.
+pub fn reseal_rate() -> Option<u32> {
+    u32::try_from(RESEAL_RATE.get()).ok().filter(|rate| *rate > 0)
+}
+
+/// Kilobytes that a replica may be behind; `None` for any.
+pub fn reseal_max_lag() -> Option<i64> {
+    Some(i64::from(RESEAL_MAX_LAG.get())).filter(|lag| *lag > 0)
 }
 
 /// How many entries the keyring has.

@@ -9,6 +9,7 @@ mod policy;
 mod sql;
 #[allow(unsafe_code)]
 mod table_am;
+mod worker;
 
 pgrx::pg_module_magic!();
 
@@ -21,4 +22,5 @@ pub extern "C-unwind" fn _PG_init() {
     keyring::init();
     sql::init();
     table_am::init();
+    worker::init();
 }

@@ -12,6 +12,7 @@ impl Error {
             | Self::NotInstalled
             | Self::NoMasterKey
             | Self::MasterKeyExists
+            | Self::NoOperation { .. }
             | Self::NotSealed { .. } => Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::KeyDestroyed { .. } => Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::Processor { .. }

@@ -56,6 +56,9 @@ impl Error {
                 "Logical replication would have to send the rows in plaintext. Publish the other \
                  tables one by one with FOR TABLE."
             }
+            Self::NoOperation { .. } => {
+                "Begin one with sealed.rotate_data_key(...); see sealed.progress."
+            }
             Self::NotSealed { .. } => {
                 "ALTER TABLE ... SET ACCESS METHOD sealed_heap seals a table."
             }

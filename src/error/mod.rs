@@ -177,6 +177,11 @@ pub enum Error {
         /// The publication.
         publication: String,
     },
+    /// A table has no background operation that this could be done to.
+    NoOperation {
+        /// Its name.
+        relation: String,
+    },
     /// The relation is not a sealed table.
     NotSealed {
         /// Its name.

@@ -70,6 +70,9 @@ impl fmt::Display for Error {
             Self::Published { relation, publication } => {
                 write!(f, "sealed table \"{relation}\" cannot be in publication \"{publication}\"")
             }
+            Self::NoOperation { relation } => {
+                write!(f, "no operation on table \"{relation}\" is running, paused or failed")
+            }
             Self::NotSealed { relation } => write!(f, "\"{relation}\" is not a sealed table"),
             Self::Provider { name, error } if name.is_empty() => write!(f, "{error}"),
             Self::Provider { name, error } => write!(f, "key provider \"{name}\": {error}"),

@@ -246,6 +246,7 @@ fn remove_rows(relation: Oid, layouts: Vec<LayoutRow>) -> Result<(), Error> {
         layout.delete()?;
     }
     super::drop_missing(relation)?;
+    super::operations::drop_operation(relation)?;
     cache::remove(relation);
     Ok(())
 }

@@ -13,7 +13,7 @@ pub fn keep_missing(relation: Oid, attnum: i16, value: Vec<u8>) -> Result<(), Er
 
 /// The sealed values of a table, by column.
 pub fn missing(relation: Oid) -> Result<Vec<(i16, Vec<u8>)>, Error> {
-    let rows = MissingRow::of_relation(relation)?;
+    let rows = MissingRow::to_read(relation)?;
     Ok(rows.into_iter().map(|row| (row.attnum, row.value)).collect())
 }
 

@@ -12,6 +12,7 @@ mod master;
 mod missing;
 mod mixed;
 mod nonce;
+mod operations;
 mod records;
 mod rotate;
 mod shared;
@@ -29,6 +30,10 @@ pub use master::{add_provider, add_recipient, create_master_key};
 pub use missing::{drop_missing, keep_missing, missing};
 pub use mixed::{Kind, Mixed, mix, mixed, unmix};
 pub use nonce::next_nonce;
+pub use operations::{
+    Operation, announce, begin_operation, has_old_keys, keep_keys, lock_operation, newest_key_made,
+    newest_layout, operation, replace_missing, retire_keys, running_operations, tables_with_keys,
+};
 pub use rotate::{rotate_data_key, rotate_master_key};
 pub use shared::{salt, usage};
 

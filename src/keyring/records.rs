@@ -377,17 +377,42 @@ impl MissingRow {
         Ok(Self { attnum: row.int2(1)?, value: row.bytes(2)?, row })
     }
 
-    /// Rows of this table are never changed, so those of the current command are seen too.
+    /// For who has the table locked against others that change its rows. Those of the current command are
+    /// seen too.
     pub fn of_relation(relation: Oid) -> Result<Vec<Self>, Error> {
+        Self::seen(relation, View::Own)
+    }
+
+    /// For everybody else: one that is sealed again while we look could be missed by that view, whose rows
+    /// are not of one moment, but not by the other.
+    pub fn to_read(relation: Oid) -> Result<Vec<Self>, Error> {
+        let mut found = Self::seen(relation, View::Committed)?;
+        for row in Self::seen(relation, View::Own)? {
+            match found.iter_mut().find(|known| known.attnum == row.attnum) {
+                Some(known) => *known = row,
+                None => found.push(row),
+            }
+        }
+        Ok(found)
+    }
+
+    fn seen(relation: Oid, view: View) -> Result<Vec<Self>, Error> {
         let key = [(1, Value::Oid(relation))];
         let index = Some(c"missing_value_pkey");
-        let rows = catalog::scan(Table::MissingValue, index, &key, View::Own)?;
+        let rows = catalog::scan(Table::MissingValue, index, &key, view)?;
         rows.into_iter().map(Self::parse).collect()
     }
 
     pub fn insert(relation: Oid, attnum: i16, value: Vec<u8>) -> Result<(), Error> {
         let values = [Value::Oid(relation), Value::Int2(attnum), Value::Bytes(value)];
         catalog::insert(Table::MissingValue, &values)
+    }
+
+    /// Puts other bytes in the value's place.
+    pub fn replace(&self, value: Vec<u8>) -> Result<(), Error> {
+        let mut values = self.row.values().to_vec();
+        values[2] = Value::Bytes(value);
+        catalog::update(&self.row, &values)
     }
 
     pub fn delete(&self) -> Result<(), Error> {

@@ -37,7 +37,7 @@ pub fn init() -> Result<(), Error> {
         ));
     }
     if MEMORY.set(memory).is_ok() {
-        shmem::ask_for(vec![&SALT, &KEYRING]);
+        shmem::ask_for(&[&SALT, &KEYRING]);
     }
     Ok(())
 }

@@ -156,6 +156,63 @@ pub unsafe fn attempt<R>(
     }
 }
 
+/// An ERROR that ended a transaction of a background worker.
+pub struct Failure {
+    /// Its SQLSTATE, as `ErrorData` has it.
+    pub code: i32,
+    /// Its message, which may hold values of rows: for the log, not for a table.
+    pub message: String,
+}
+
+/// Runs `body` and then commits; an ERROR rolls the transaction back and comes back as what it was.
+///
+/// # Safety
+/// Called outside of any transaction, in a process without a client.
+pub unsafe fn transaction<R>(body: impl FnOnce() -> R) -> Result<R, Failure> {
+    // SAFETY: what PostgresMain() does around a command; the copy of the error outlives the abort in
+    // memory of Rust. errfinish() has reset the counters of held interrupts.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            let value = body();
+            pg_sys::CommitTransactionCommand();
+            value
+        }));
+        let payload = match done {
+            Ok(value) => return Ok(value),
+            Err(payload) => payload,
+        };
+        pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+        let failure = if payload.is::<Raised>() {
+            let error = pg_sys::CopyErrorData();
+            pg_sys::FlushErrorState();
+            let text = (*error).message;
+            let text = if text.is_null() { c"" } else { CStr::from_ptr(text) };
+            let message = text.to_string_lossy().into_owned();
+            let code = (*error).sqlerrcode;
+            pg_sys::FreeErrorData(error);
+            Failure { code, message }
+        } else {
+            match payload.downcast_ref() {
+                Some(
+                    CaughtError::PostgresError(e)
+                    | CaughtError::ErrorReport(e)
+                    | CaughtError::RustPanic { ereport: e, .. },
+                ) => Failure { code: e.sql_error_code() as i32, message: e.message().to_owned() },
+                None => match payload.downcast_ref::<pg_sys::panic::ErrorReportWithLevel>() {
+                    Some(e) => {
+                        Failure { code: e.sql_error_code() as i32, message: e.message().to_owned() }
+                    }
+                    None => resume_unwind(payload),
+                },
+            }
+        };
+        pg_sys::AbortCurrentTransaction();
+        Err(failure)
+    }
+}
+
 /// CHECK_FOR_INTERRUPTS of `miscadmin.h`.
 #[inline]
 pub fn check_for_interrupts() {

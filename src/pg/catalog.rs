@@ -37,9 +37,11 @@ pub enum Table {
     Audit,
     /// The same of prepared transactions, not yet chained.
     AuditPending,
+    /// Background operations on tables.
+    Operation,
 }
 
-const TABLES: usize = 10;
+const TABLES: usize = 11;
 
 impl Table {
     const fn name(self) -> &'static CStr {
@@ -54,6 +56,7 @@ impl Table {
             Self::Mixed => c"mixed_table",
             Self::Audit => c"audit",
             Self::AuditPending => c"audit_pending",
+            Self::Operation => c"operation",
         }
     }
 }

@@ -279,6 +279,13 @@ pub fn lock_for_rotation(table: Oid) {
     unsafe { pg_sys::LockRelationOid(table, lock) };
 }
 
+/// Whether a relation is temporary, so that only its own session can read its pages.
+pub fn is_temporary(relation: Oid) -> bool {
+    // SAFETY: a system cache look-up; 0 if there is none.
+    let persistence = unsafe { pg_sys::get_rel_persistence(relation) };
+    persistence as u8 == pg_sys::RELPERSISTENCE_TEMP
+}
+
 /// The name of a relation for messages; its number if it is gone.
 pub fn relation_name(relation: Oid) -> String {
     // SAFETY: a system cache look-up; null if there is none.
@@ -312,7 +319,7 @@ fn valid(oid: Oid) -> Option<Oid> {
 }
 
 /// The members of a list of OIDs.
-pub(in crate::pg) fn oids(list: *mut pg_sys::List) -> Vec<Oid> {
+pub fn oids(list: *mut pg_sys::List) -> Vec<Oid> {
     // SAFETY: every caller passes a list of OIDs, so that member of the union is the one in use.
     cells(list).iter().map(|cell| unsafe { cell.oid_value }).collect()
 }

@@ -17,4 +17,5 @@ pub mod shadow;
 pub mod shmem;
 pub mod tuple;
 pub mod user;
+pub mod worker;
 pub mod xact;

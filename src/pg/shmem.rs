@@ -2,7 +2,7 @@
 //!
 //! The values live in PostgreSQL's shared memory, which is made anew after a crash of a backend.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary as guard;
 use pgrx::{PGRXSharedMemory, PgLwLock, PgSharedMemoryInitialization, pg_guard, pg_sys};
@@ -70,13 +70,19 @@ impl<T: Copy + Default> Part for Locked<T> {
     }
 }
 
-static PARTS: OnceLock<Vec<&'static dyn Part>> = OnceLock::new();
+static PARTS: Mutex<Vec<&'static dyn Part>> = Mutex::new(Vec::new());
 static REQUEST_BEFORE_US: OnceLock<pg_sys::shmem_request_hook_type> = OnceLock::new();
 static START_BEFORE_US: OnceLock<pg_sys::shmem_startup_hook_type> = OnceLock::new();
 
-/// Asks for shared memory. Called once, in the postmaster, while libraries are preloaded.
-pub fn ask_for(parts: Vec<&'static dyn Part>) {
-    if PARTS.set(parts).is_err() {
+/// Asks for shared memory. Called in the postmaster, while libraries are preloaded.
+pub fn ask_for(parts: &[&'static dyn Part]) {
+    let first = {
+        let mut all = all_parts();
+        let first = all.is_empty();
+        all.extend(parts);
+        first
+    };
+    if !first {
         return;
     }
     // SAFETY: the hooks are plain pointers that only this thread reads and writes; ours live as
@@ -89,13 +95,18 @@ pub fn ask_for(parts: Vec<&'static dyn Part>) {
     }
 }
 
+/// The postmaster has one thread, so nobody waits here.
+fn all_parts() -> MutexGuard<'static, Vec<&'static dyn Part>> {
+    PARTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[pg_guard]
 unsafe extern "C-unwind" fn request() {
     if let Some(previous) = REQUEST_BEFORE_US.get().copied().flatten() {
         // SAFETY: a hook of another library; the guard catches an ERROR.
         unsafe { guard(|| previous()) };
     }
-    for part in PARTS.get().into_iter().flatten() {
+    for part in all_parts().iter() {
         // SAFETY: this is the hook that it asks for.
         unsafe { part.request() };
     }
@@ -107,7 +118,7 @@ unsafe extern "C-unwind" fn start() {
         // SAFETY: a hook of another library; the guard catches an ERROR.
         unsafe { guard(|| previous()) };
     }
-    for part in PARTS.get().into_iter().flatten() {
+    for part in all_parts().iter() {
         // SAFETY: this is the hook that it asks for.
         unsafe { part.start() };
     }

@@ -29,8 +29,8 @@ pub struct Listener {
     pub exit: fn(),
 }
 
-/// Few are needed: the keyring, the policy, the table access method.
-static LISTENERS: [OnceLock<Listener>; 4] = [const { OnceLock::new() }; 4];
+/// Few are needed: the keyring, the policy, the table access method, the worker.
+static LISTENERS: [OnceLock<Listener>; 6] = [const { OnceLock::new() }; 6];
 
 fn listeners() -> impl Iterator<Item = &'static Listener> {
     LISTENERS.iter().filter_map(OnceLock::get)
@@ -40,7 +40,7 @@ thread_local! {
     static EXIT_REGISTERED_FOR: Cell<i32> = const { Cell::new(0) };
 }
 
-/// Registers a listener; called in the postmaster, at most four times, and inherited by every
+/// Registers a listener; called in the postmaster, at most six times, and inherited by every
 /// process.
 pub fn listen(listener: Listener) {
     let first = listeners().next().is_none();
@@ -251,11 +251,20 @@ impl StepLock {
 
     /// Waits for the lock; can be cancelled.
     pub fn wait(step: u32) -> Self {
+        Self::wait_for(0, step)
+    }
+
+    /// Waits for the lock on a step of one relation's; can be cancelled.
+    pub fn wait_of(relation: Oid, step: u32) -> Self {
+        Self::wait_for(relation.to_u32(), step)
+    }
+
+    fn wait_for(relation: u32, step: u32) -> Self {
         // SAFETY: a plain OID that is set once per backend.
         let database = unsafe { pg_sys::MyDatabaseId };
         let tag = pg_sys::LOCKTAG {
             locktag_field1: database.to_u32(),
-            locktag_field2: 0,
+            locktag_field2: relation,
             locktag_field3: step,
             locktag_field4: Self::CLASS,
             locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,

@@ -4,6 +4,7 @@ mod audit;
 mod ddl;
 mod keys;
 mod live;
+mod rotation;
 mod status;
 mod tables;
 

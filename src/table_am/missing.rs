@@ -74,15 +74,37 @@ pub fn of(owner: Oid) -> Result<Rc<[Missing]>, Error> {
 
 /// Keeps the value of a new column for the rows that are there.
 pub fn keep(owner: Oid, attnum: i16, bytes: &[u8]) -> Result<(), Error> {
-    let mut payload = vec![0; OVERHEAD];
-    payload.extend_from_slice(bytes);
-    row::seal_chunk(owner, &id(attnum, bytes.len())?, &mut payload)?;
-    keyring::keep_missing(owner, attnum, payload)?;
+    keyring::keep_missing(owner, attnum, seal(owner, attnum, bytes)?)?;
     forget(Some(owner));
     Ok(())
 }
 
+/// Seals the kept values of a table again that are not under its newest layout. The caller has the table
+/// locked against who keeps or forgets one.
+pub fn reseal(owner: Oid) -> Result<(), Error> {
+    let newest = keyring::current_layout(owner)?.id;
+    for (attnum, sealed) in keyring::missing(owner)? {
+        if sealed_crypto::sealed_layout(&sealed) != Ok(newest) {
+            let bytes = open_bytes(owner, attnum, &sealed)?;
+            keyring::replace_missing(owner, attnum, seal(owner, attnum, &bytes)?)?;
+        }
+    }
+    forget(Some(owner));
+    Ok(())
+}
+
+fn seal(owner: Oid, attnum: i16, bytes: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut payload = vec![0; OVERHEAD];
+    payload.extend_from_slice(bytes);
+    row::seal_chunk(owner, &id(attnum, bytes.len())?, &mut payload)?;
+    Ok(payload)
+}
+
 fn open(owner: Oid, attnum: i16, sealed: &[u8]) -> Result<Missing, Error> {
+    Ok(Missing::new(attnum, &open_bytes(owner, attnum, sealed)?))
+}
+
+fn open_bytes(owner: Oid, attnum: i16, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
     let damaged = || Error::DamagedMissing { relation: class::relation_name(owner), attnum };
     let len = sealed.len().checked_sub(OVERHEAD).ok_or_else(damaged)?;
     let mut bytes = Zeroizing::new(vec![0; len]);
@@ -90,7 +112,7 @@ fn open(owner: Oid, attnum: i16, sealed: &[u8]) -> Result<Missing, Error> {
         NotOpened::Keyring(e) => e,
         NotOpened::Damaged | NotOpened::Foreign => damaged(),
     })?;
-    Ok(Missing::new(attnum, &bytes))
+    Ok(bytes)
 }
 
 fn id(attnum: i16, len: usize) -> Result<ChunkId, Error> {

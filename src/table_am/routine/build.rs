@@ -17,7 +17,7 @@ use crate::pg::shadow::{self, heap};
 use crate::pg::{relation, tuple};
 
 /// What opens rows and computes index values from them.
-struct RowReader {
+pub(super) struct RowReader {
     info: *mut pg_sys::IndexInfo,
     rel: pg_sys::Relation,
     estate: *mut pg_sys::EState,
@@ -27,13 +27,13 @@ struct RowReader {
 }
 
 /// Index columns of one row.
-struct IndexRow {
-    values: [pg_sys::Datum; pg_sys::INDEX_MAX_KEYS as usize],
-    isnull: [bool; pg_sys::INDEX_MAX_KEYS as usize],
+pub(super) struct IndexRow {
+    pub(super) values: [pg_sys::Datum; pg_sys::INDEX_MAX_KEYS as usize],
+    pub(super) isnull: [bool; pg_sys::INDEX_MAX_KEYS as usize],
 }
 
 impl RowReader {
-    unsafe fn new(rel: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> Self {
+    pub(super) unsafe fn new(rel: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> Self {
         // SAFETY: executor state in the current context; freed by `free` or with the context.
         unsafe {
             let estate = pg_sys::CreateExecutorState();
@@ -48,13 +48,23 @@ impl RowReader {
 
     /// The index columns of a raw row, or None if the predicate leaves it out.
     unsafe fn read(&mut self, raw: pg_sys::HeapTuple) -> Option<IndexRow> {
-        // SAFETY: `raw` is a pinned tuple of the table; what is palloc'd here lives in the per-tuple
-        // context until the next row.
+        // SAFETY: `raw` is a pinned tuple of the table.
+        unsafe {
+            let rel = self.rel;
+            self.columns(|| slot::open_copy(raw, rel))
+        }
+    }
+
+    /// The same for an opened row, which `row` gives.
+    pub(super) unsafe fn columns(
+        &mut self,
+        row: impl FnOnce() -> pg_sys::HeapTuple,
+    ) -> Option<IndexRow> {
+        // SAFETY: what is palloc'd here lives in the per-tuple context until the next row.
         unsafe {
             pg_sys::MemoryContextReset((*self.econtext).ecxt_per_tuple_memory);
             let old = pg_sys::MemoryContextSwitchTo((*self.econtext).ecxt_per_tuple_memory);
-            let row = slot::open_copy(raw, self.rel);
-            pg_sys::ExecStoreHeapTuple(row, self.slot, false);
+            pg_sys::ExecStoreHeapTuple(row(), self.slot, false);
             let wanted = self.holds();
             let result = wanted.then(|| {
                 let mut row = IndexRow {
@@ -91,7 +101,7 @@ impl RowReader {
         }
     }
 
-    unsafe fn free(self) {
+    pub(super) unsafe fn free(self) {
         // SAFETY: made by `new`. The states FormIndexDatum() cached belong to our EState.
         unsafe {
             pg_sys::ExecDropSingleTupleTableSlot(self.slot);

@@ -11,6 +11,7 @@ mod changed;
 mod estimate;
 mod missing;
 mod modify;
+pub mod reseal;
 mod rewrite;
 mod scan;
 mod slot;

@@ -59,7 +59,7 @@ fn scratch() -> pg_sys::MemoryContext {
 }
 
 /// Runs `f` with `context` current; an ERROR resets the context anyway (abort does).
-fn in_context<T>(context: pg_sys::MemoryContext, f: impl FnOnce() -> T) -> T {
+pub(super) fn in_context<T>(context: pg_sys::MemoryContext, f: impl FnOnce() -> T) -> T {
     // SAFETY: `context` is a live memory context.
     let old = unsafe { pg_sys::MemoryContextSwitchTo(context) };
     let value = f();
@@ -236,7 +236,7 @@ unsafe fn fetch_to_delete(
 }
 
 /// Hands the sealed tuple at `tid` to `open`, with its page pinned.
-unsafe fn fetch_raw<T>(
+pub(super) unsafe fn fetch_raw<T>(
     rel: pg_sys::Relation,
     tid: pg_sys::ItemPointer,
     open: impl FnOnce(pg_sys::HeapTuple) -> Option<T>,
@@ -414,9 +414,9 @@ pub unsafe extern "C-unwind" fn tuple_delete(
 }
 
 #[cfg(feature = "pg15")]
-type UpdateIndexes = bool;
+pub(super) type UpdateIndexes = bool;
 #[cfg(not(feature = "pg15"))]
-type UpdateIndexes = pg_sys::TU_UpdateIndexes::Type;
+pub(super) type UpdateIndexes = pg_sys::TU_UpdateIndexes::Type;
 
 #[allow(clippy::too_many_arguments)]
 pub unsafe extern "C-unwind" fn tuple_update(
@@ -480,7 +480,7 @@ pub unsafe extern "C-unwind" fn tuple_update(
 /// heap_update(), with the word on indexes that heapam_tuple_update() makes of it: a version that is
 /// not heap-only needs every index, a failed one none.
 #[allow(clippy::too_many_arguments)]
-unsafe fn heap_update(
+pub(super) unsafe fn heap_update(
     shadow: pg_sys::Relation,
     otid: pg_sys::ItemPointer,
     sealed: pg_sys::HeapTuple,
@@ -516,7 +516,7 @@ unsafe fn heap_update(
 }
 
 /// A publication would send rows without columns, so writing to a published sealed table raises.
-fn refuse_published(rel: pg_sys::Relation) {
+pub(super) fn refuse_published(rel: pg_sys::Relation) {
     debug_assert!(!is_toast(rel));
     if xact::wal_is_logical()
         && let Err(e) = crate::policy::check_not_published(rel)

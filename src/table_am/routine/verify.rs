@@ -82,7 +82,7 @@ unsafe fn check_table(relation: pg_sys::Oid) -> Vec<Finding> {
 
 /// Whether an ERROR is PostgreSQL's word on damaged data: a page that is not one, a transaction that
 /// never was, a file that ends too early. Cancel, memory and the like are not.
-fn says_damage(code: i32) -> bool {
+pub(super) fn says_damage(code: i32) -> bool {
     use PgSqlErrorCode::{ERRCODE_DATA_CORRUPTED, ERRCODE_SYSTEM_ERROR};
     // The first two characters (`ERRCODE_TO_CATEGORY` of `utils/elog.h`): XX and 58.
     let class = |code: i32| code & 0xfff;

@@ -465,6 +465,24 @@ impl Wanted {
     }
 }
 
+/// Which value a stored chunk is of, and the layout it is sealed under; nothing is opened. For a page that
+/// is locked: neither allocates nor raises.
+pub unsafe fn chunk_layout(
+    t: pg_sys::HeapTuple,
+    desc: pg_sys::TupleDesc,
+) -> (u32, Option<sealed_crypto::LayoutId>) {
+    // SAFETY: a row of a TOAST table; heap_deform_tuple() only follows its own lengths.
+    unsafe {
+        let mut values = [pg_sys::Datum::null(); 3];
+        let mut isnull = [true; 3];
+        pg_sys::heap_deform_tuple(t, desc, values.as_mut_ptr(), isnull.as_mut_ptr());
+        let value = if isnull[0] { 0 } else { values[0].value() as u32 };
+        let layout =
+            chunk_of(t, desc).and_then(|(_, data)| sealed_crypto::sealed_layout(data).ok());
+        (value, layout)
+    }
+}
+
 /// chunk_seq and chunk_data of a chunk row.
 unsafe fn chunk_of<'a>(t: pg_sys::HeapTuple, desc: pg_sys::TupleDesc) -> Option<(i32, &'a [u8])> {
     // SAFETY: a row of a TOAST table: oid, int4, bytea; nothing of it is ever toasted.

@@ -15,7 +15,7 @@ use super::slot::GROWTH;
 use crate::pg::ffi::{self, ToastAttrInfo, ToastTupleContext};
 use crate::pg::tuple::{self, HEADER, HEAPTUPLESIZE, bitmap_len, maxalign, varlena};
 
-pub use chunks::{fetch_slice, relation_fetch_toast_slice};
+pub use chunks::{chunk_layout, fetch_slice, relation_fetch_toast_slice};
 
 /// A stored tuple is kept below this (`TOAST_TUPLE_THRESHOLD`, four tuples a page).
 const TUPLE_THRESHOLD: usize = maximum_bytes_per_tuple(4);

@@ -1,0 +1,265 @@
+//! Rows sealed again under the table's newest layout, for the background worker (docs/design.md 9).
+//!
+//! A row is replaced by one with the same contents, by heap_update() as an UPDATE would: readers and
+//! writers meet nothing they would not meet beside any other session. What is left out is what UPDATE does
+//! above heapam: triggers, constraints, and waiting for somebody who has the row locked.
+//!
+//! Functions here are called in a transaction of the worker's own. An ERROR unwinds through them; what they
+//! had open belongs to the transaction.
+
+mod rows;
+mod verify;
+
+use pgrx::pg_sys::{self, Oid};
+use sealed_crypto::LayoutId;
+
+use super::modify;
+use super::toast;
+use crate::error::Error;
+use crate::pg::call;
+use crate::pg::tuple::{self, SEALED_HOFF};
+use crate::policy;
+
+pub use rows::{Batch, Budget};
+pub use verify::{Finding, Stuck, Verified};
+
+/// What came of asking for a table.
+pub enum Access<R> {
+    /// It was dropped, or is no longer one that has sealed rows only.
+    Gone,
+    /// Somebody has it locked against writers, or waits for such a lock.
+    Busy,
+    /// It was open, and this came of it.
+    Open(R),
+}
+
+/// An open table of which rows are to be sealed again.
+pub struct Table {
+    rel: pg_sys::Relation,
+    /// Its TOAST table, or null.
+    toast: pg_sys::Relation,
+    target: LayoutId,
+}
+
+/// A place in a table: block and line.
+pub type Place = (u32, u16);
+
+/// Locks the table as a writer does, without waiting, and calls `work` as its owner: expressions of indexes
+/// are somebody's code (as in VACUUM and REINDEX).
+pub fn with_table<R>(relation: Oid, target: LayoutId, work: impl FnOnce(&Table) -> R) -> Access<R> {
+    let lock = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
+    // SAFETY: all of this belongs to the transaction; an ERROR in `work` ends that, and with it the change
+    // of the user.
+    unsafe {
+        if !pg_sys::ConditionalLockRelationOid(relation, lock) {
+            return Access::Busy;
+        }
+        let none = pg_sys::NoLock as pg_sys::LOCKMODE;
+        let rel = pg_sys::try_table_open(relation, none);
+        if rel.is_null() {
+            return Access::Gone;
+        }
+        // Of one with plain rows too, something else is to become.
+        let mixed = crate::table_am::mixed::of(relation).unwrap_or_else(|e| e.report());
+        if !policy::is_sealed(relation) || mixed.is_some() {
+            pg_sys::table_close(rel, none);
+            return Access::Gone;
+        }
+        modify::refuse_published(rel);
+        crate::pg::log::uses_sealed_table();
+        let toast_oid = (*(*rel).rd_rel).reltoastrelid;
+        let toast = if toast_oid == Oid::INVALID {
+            std::ptr::null_mut()
+        } else {
+            pg_sys::table_open(toast_oid, lock)
+        };
+        let (mut user, mut context) = (Oid::INVALID, 0);
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        let restricted = context | pg_sys::SECURITY_RESTRICTED_OPERATION as i32;
+        pg_sys::SetUserIdAndSecContext((*(*rel).rd_rel).relowner, restricted);
+        let settings = pg_sys::NewGUCNestLevel();
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        pg_sys::RestrictSearchPath();
+        let result = work(&Table { rel, toast, target });
+        pg_sys::AtEOXact_GUC(false, settings);
+        pg_sys::SetUserIdAndSecContext(user, context);
+        if !toast.is_null() {
+            pg_sys::table_close(toast, none);
+        }
+        pg_sys::table_close(rel, none);
+        Access::Open(result)
+    }
+}
+
+/// The transactions that may write to a table and began to before this call, so that they may not have heard
+/// of its newest layout. To be called outside of the transaction that announced it.
+pub fn writers(relation: Oid) -> Vec<pg_sys::VirtualTransactionId> {
+    let mut count = 0;
+    // SAFETY: SetLocktagRelationOid() for a table of this database; the array ends after `count` entries and
+    // is copied. ShareLock is what conflicts with every lock that writers take.
+    unsafe {
+        let tag = pg_sys::LOCKTAG {
+            locktag_field1: pg_sys::MyDatabaseId.to_u32(),
+            locktag_field2: relation.to_u32(),
+            locktag_field3: 0,
+            locktag_field4: 0,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_RELATION as u8,
+            locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+        };
+        let found = pg_sys::GetLockConflicts(&tag, pg_sys::ShareLock as i32, &mut count);
+        std::slice::from_raw_parts(found, count as usize).to_vec()
+    }
+}
+
+/// Whether a transaction that `writers` found has not ended.
+pub fn still_runs(transaction: pg_sys::VirtualTransactionId) -> bool {
+    // SAFETY: does not wait.
+    unsafe { !pg_sys::VirtualXactLock(transaction, false) }
+}
+
+/// Gives this transaction the isolation of serializable ones, before its first snapshot. It reads nothing
+/// that counts as read, so it cannot fail by that; but the others' conflicts are noticed across it: a row
+/// that one of them read and another updates is the same row, sealed again in between or not.
+pub fn serializable() {
+    // SAFETY: what SET TRANSACTION does, before a snapshot is taken.
+    unsafe { pg_sys::XactIsoLevel = pg_sys::XACT_SERIALIZABLE as i32 };
+}
+
+/// The layout a tuple of a table is sealed under; `None` if it is no sealed row.
+unsafe fn layout_of(data: *const u8, len: u32) -> Option<LayoutId> {
+    // SAFETY: the caller has the page locked, and `len` bytes are there.
+    unsafe {
+        let header = &*data.cast::<pg_sys::HeapTupleHeaderData>();
+        let start = usize::from(header.t_hoff);
+        if header.t_infomask2 & tuple::NATTS_MASK != 0 || start != SEALED_HOFF {
+            return None;
+        }
+        let payload =
+            std::slice::from_raw_parts(data.add(start), (len as usize).checked_sub(start)?);
+        sealed_crypto::sealed_layout(payload).ok()
+    }
+}
+
+/// A tuple that lies on a page.
+struct Lying {
+    offset: u16,
+    /// A snapshot sees it.
+    visible: bool,
+    /// Nobody has it locked, by its own header.
+    free: bool,
+    layout: Option<LayoutId>,
+    /// Of a chunk: the value's id.
+    value: u32,
+}
+
+/// The tuples of a block, read under its lock and judged by `snapshot`.
+unsafe fn lying(
+    rel: pg_sys::Relation,
+    block: u32,
+    chunks: bool,
+    strategy: pg_sys::BufferAccessStrategy,
+    snapshot: pg_sys::Snapshot,
+) -> Vec<Lying> {
+    let mut found = Vec::new();
+    // SAFETY: the page is pinned and locked while it is looked at. Nothing in between allocates for
+    // PostgreSQL or raises, but the lock would be dropped with the transaction anyway.
+    unsafe {
+        let main = pg_sys::ForkNumber::MAIN_FORKNUM;
+        let normal = pg_sys::ReadBufferMode::RBM_NORMAL;
+        let buffer = pg_sys::ReadBufferExtended(rel, main, block, normal, strategy);
+        pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+        let page = pg_sys::BufferGetPage(buffer);
+        for offset in 1..=tuple::line_count(page) {
+            let Some((header, len)) = tuple::item(page, offset) else { continue };
+            let mut t = pg_sys::HeapTupleData {
+                t_len: len,
+                t_self: tid((block, offset)),
+                t_tableOid: (*rel).rd_id,
+                t_data: header,
+            };
+            let visible = pg_sys::HeapTupleSatisfiesVisibility(&mut t, snapshot, buffer);
+            let free = (*header).t_infomask & pg_sys::HEAP_XMAX_INVALID as u16 != 0;
+            let (value, layout) = if chunks {
+                toast::chunk_layout(&mut t, (*rel).rd_att)
+            } else {
+                (0, layout_of(header.cast(), len))
+            };
+            found.push(Lying { offset, visible, free, layout, value });
+        }
+        pg_sys::UnlockReleaseBuffer(buffer);
+    }
+    found
+}
+
+fn tid((block, offset): Place) -> pg_sys::ItemPointerData {
+    pg_sys::ItemPointerData {
+        ip_blkid: pg_sys::BlockIdData { bi_hi: (block >> 16) as u16, bi_lo: block as u16 },
+        ip_posid: offset,
+    }
+}
+
+unsafe fn count_blocks(rel: pg_sys::Relation) -> u32 {
+    // SAFETY: an open relation.
+    unsafe { pg_sys::RelationGetNumberOfBlocksInFork(rel, pg_sys::ForkNumber::MAIN_FORKNUM) }
+}
+
+/// A snapshot for as long as it is held.
+struct Snapshot(pg_sys::Snapshot);
+
+impl Snapshot {
+    unsafe fn take() -> Self {
+        // SAFETY: in a transaction; TOAST wants it active.
+        unsafe {
+            pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+            Self(pg_sys::GetActiveSnapshot())
+        }
+    }
+
+    unsafe fn drop(self) {
+        // SAFETY: pushed by `take`, and everything since was popped.
+        unsafe { pg_sys::PopActiveSnapshot() };
+    }
+}
+
+/// Whether an ERROR is PostgreSQL's or our word on damaged data.
+pub fn says_damage(code: i32) -> bool {
+    super::verify::says_damage(code)
+}
+
+/// Runs VACUUM on a table. In no transaction: it has its own.
+pub fn vacuum(relation: Oid) -> Result<(), call::Failure> {
+    let run = || {
+        // SAFETY: the statement lives in memory that VACUUM's own transactions do not end. Its list is of one
+        // table, by OID; one that is gone meanwhile is passed over.
+        unsafe {
+            let memory = pg_sys::AllocSetContextCreateInternal(
+                pg_sys::TopMemoryContext,
+                c"pg_sealed vacuum".as_ptr(),
+                0,
+                8 * 1024,
+                64 * 1024,
+            );
+            let portal = pg_sys::PortalContext;
+            pg_sys::PortalContext = memory;
+            let before = pg_sys::MemoryContextSwitchTo(memory);
+            let target =
+                pg_sys::makeVacuumRelation(std::ptr::null_mut(), relation, std::ptr::null_mut());
+            let statement =
+                pg_sys::palloc0(size_of::<pg_sys::VacuumStmt>()).cast::<pg_sys::VacuumStmt>();
+            (*statement).type_ = pg_sys::NodeTag::T_VacuumStmt;
+            (*statement).rels = pg_sys::lappend(std::ptr::null_mut(), target.cast());
+            (*statement).is_vacuumcmd = true;
+            let state = pg_sys::make_parsestate(std::ptr::null_mut());
+            pg_sys::MemoryContextSwitchTo(before);
+            pg_sys::ExecVacuum(state, statement, true);
+            pg_sys::PortalContext = portal;
+            pg_sys::MemoryContextDelete(memory);
+        }
+    };
+    crate::pg::worker::transaction(run)
+}
+
+/// The catalog's word on the layout that rows are sealed under now.
+pub fn target(relation: Oid) -> Result<Option<LayoutId>, Error> {
+    crate::keyring::newest_layout(relation)
+}

@@ -1,0 +1,498 @@
+//! One operation: the step that is next, in a transaction, and what it means for the one after it.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use pgrx::pg_sys;
+use sealed_crypto::LayoutId;
+use sealed_lifecycle::{Found, Left, Pace, Phase, Run, State};
+
+use super::throttle::Throttle;
+use crate::error::Error;
+use crate::keyring::{self, Operation};
+use crate::pg::call::Failure;
+use crate::pg::catalog::Oid;
+use crate::pg::{class, worker};
+use crate::table_am::missing;
+use crate::table_am::routine::reseal::{
+    self, Access, Batch, Finding, Place, Stuck, Table, Verified, still_runs, with_table,
+};
+
+/// How often the stored operation is brought up to date while a phase lasts.
+const STORE_EVERY: Duration = Duration::from_secs(1);
+/// The longest pause between two attempts at what others keep from being done.
+const LONGEST: Duration = Duration::from_secs(30);
+/// Failures one after the other, of a minute and more in the end, before an operation is given up.
+const ATTEMPTS: u32 = 20;
+/// Values of which the rows are looked for in one go.
+const VALUES: usize = 200_000;
+/// How often no row may be found to refer to a value before none does: one that is updated while the table
+/// is gone through may be missed.
+const MISSES: u8 = 3;
+
+/// What to do after a step.
+pub enum Next {
+    /// The next one, after a while.
+    After(Duration),
+    /// Nothing: the operation is over, or was stopped.
+    Over,
+}
+
+/// An operation, as far as it lives in this process.
+pub struct Job {
+    relation: Oid,
+    run: Option<Run<LayoutId>>,
+    due: Instant,
+    /// Waits in a row, for a growing pause.
+    waits: u32,
+    failures: u32,
+    /// The last batch met damage.
+    careful: bool,
+    stored: Instant,
+    writers: Option<Vec<pg_sys::VirtualTransactionId>>,
+    next_block: u32,
+    clean: Verified,
+    /// Rows that did not open.
+    damaged: HashSet<Place>,
+    values: Values,
+    touched: Vec<u32>,
+    total: Totals,
+    message: Option<String>,
+}
+
+/// Where the phase `values` is.
+#[derive(Default)]
+struct Values {
+    /// The next block of the TOAST table; `None` when all were looked at.
+    chunk_block: Option<u32>,
+    collected: bool,
+    wanted: HashSet<u32>,
+    /// How often no row was found to refer to a value.
+    misses: HashMap<u32, u8>,
+}
+
+/// What was done since the operation was stored last.
+#[derive(Default)]
+struct Totals {
+    rows: u64,
+    bytes: u64,
+    /// Of this pass.
+    skipped: u64,
+}
+
+/// How a step ended.
+enum Step {
+    Found(Found),
+    /// Somebody has the table locked.
+    Busy,
+    /// The operation is over or was stopped, or the table is gone.
+    Over,
+}
+
+impl Job {
+    pub fn new(relation: Oid) -> Self {
+        let now = Instant::now();
+        Self {
+            relation,
+            run: None,
+            due: now,
+            waits: 0,
+            failures: 0,
+            careful: false,
+            stored: now,
+            writers: None,
+            next_block: 0,
+            clean: Verified::default(),
+            damaged: HashSet::new(),
+            values: Values::default(),
+            touched: Vec::new(),
+            total: Totals::default(),
+            message: None,
+        }
+    }
+
+    pub fn relation(&self) -> Oid {
+        self.relation
+    }
+
+    pub fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// Does one step.
+    pub fn step(&mut self, throttle: &mut Throttle) -> Next {
+        let began = Instant::now();
+        let before = self.total.rows;
+        let vacuum = matches!(self.run.as_ref().map(Run::phase), Some(Phase::Vacuum));
+        let done = if vacuum { self.vacuum(throttle) } else { self.transaction(throttle) };
+        match done {
+            Ok(Step::Over) => Next::Over,
+            Ok(Step::Busy) => {
+                self.failures = 0;
+                self.later(Duration::from_millis(200))
+            }
+            Ok(Step::Found(_)) => {
+                self.failures = 0;
+                let rows = self.total.rows.saturating_sub(before);
+                let pause = throttle.pause(rows, began.elapsed());
+                let wait = self.due.saturating_duration_since(Instant::now());
+                Next::After(if wait.is_zero() { pause } else { Duration::ZERO })
+            }
+            Err(failure) => self.failed(&failure),
+        }
+    }
+
+    fn later(&mut self, pause: Duration) -> Next {
+        self.due = Instant::now() + pause;
+        Next::After(Duration::ZERO)
+    }
+
+    fn transaction(&mut self, throttle: &Throttle) -> Result<Step, Failure> {
+        worker::set(c"lock_timeout", c"100ms");
+        let rows = matches!(self.run.as_ref().map(Run::phase), Some(Phase::Rows | Phase::Values));
+        worker::transaction(|| {
+            if rows {
+                reseal::serializable();
+            }
+            worker::with_snapshot(|| self.try_step(throttle, None).unwrap_or_else(|e| e.report()))
+        })
+    }
+
+    /// VACUUM has transactions of its own, and nobody is kept waiting for this operation's lock meanwhile.
+    fn vacuum(&mut self, throttle: &Throttle) -> Result<Step, Failure> {
+        worker::set(c"lock_timeout", c"10s");
+        let done = reseal::vacuum(self.relation);
+        worker::set(c"lock_timeout", c"100ms");
+        done?;
+        worker::transaction(|| {
+            worker::with_snapshot(|| {
+                self.try_step(throttle, Some(Found::Done)).unwrap_or_else(|e| e.report())
+            })
+        })
+    }
+
+    fn try_step(&mut self, throttle: &Throttle, found: Option<Found>) -> Result<Step, Error> {
+        keyring::lock_operation(self.relation);
+        let Some(mut operation) = keyring::operation(self.relation)? else { return Ok(Step::Over) };
+        if operation.state != State::Running {
+            return Ok(Step::Over);
+        }
+        let Some(newest) = reseal::target(self.relation)? else {
+            return self.give_up(operation, "the table has no key");
+        };
+        let mut run = match self.run.take() {
+            Some(run) => run,
+            None => {
+                let run = Run::resume(operation.phase, operation.target, newest);
+                if run.phase() == Phase::Rows && operation.phase == Phase::Rows {
+                    self.next_block = u32::try_from(operation.next_block).unwrap_or(0);
+                }
+                run
+            }
+        };
+        if run.retarget(newest) {
+            self.forget();
+        }
+        let phase = run.phase();
+        let step = match found {
+            // The newest layout is another one since VACUUM began.
+            Some(_) if phase != Phase::Vacuum => Step::Busy,
+            Some(found) => Step::Found(found),
+            None if phase == Phase::Vacuum => Step::Busy,
+            None => self.execute(&run, &mut operation)?,
+        };
+        let pace = match &step {
+            Step::Found(found) => run.found(*found),
+            Step::Busy => Pace::Now,
+            Step::Over => {
+                return self.give_up(operation, "the table is no longer one of sealed rows only");
+            }
+        };
+        let (next, pass) = (run.phase(), run.pass());
+        if next != phase {
+            self.enter(next);
+        }
+        operation.phase = next;
+        operation.target = Some(run.target());
+        operation.pass = i32::try_from(pass).unwrap_or(i32::MAX);
+        self.run = Some(run);
+        self.settle(pace, &mut operation)?;
+        if next != phase || pace != Pace::Now || self.stored.elapsed() >= STORE_EVERY {
+            operation.rate = throttle.rate();
+            self.store(operation)?;
+        }
+        Ok(if matches!(pace, Pace::Finished | Pace::Stuck) { Step::Over } else { step })
+    }
+
+    /// What the pace means for this job and for the stored operation.
+    fn settle(&mut self, pace: Pace, operation: &mut Operation) -> Result<(), Error> {
+        match pace {
+            Pace::Now => {}
+            Pace::Later => {
+                self.due = Instant::now()
+                    + (Duration::from_millis(250) * 2u32.pow(self.waits.min(7))).min(LONGEST);
+                self.waits = self.waits.saturating_add(1);
+            }
+            Pace::Finished => {
+                operation.state = State::Done;
+                self.message = None;
+            }
+            Pace::Stuck => {
+                operation.state = State::Failed;
+                self.message = Some(self.says_stuck());
+            }
+        }
+        Ok(())
+    }
+
+    fn store(&mut self, mut operation: Operation) -> Result<(), Error> {
+        let total = std::mem::take(&mut self.total);
+        operation.rows_done += total.rows as i64;
+        operation.bytes += total.bytes as i64;
+        operation.rows_skipped = total.skipped as i64;
+        self.total.skipped = total.skipped;
+        operation.next_block = i64::from(self.next_block);
+        operation.message = self.message.clone();
+        self.stored = Instant::now();
+        operation.store()
+    }
+
+    fn give_up(&mut self, mut operation: Operation, why: &str) -> Result<Step, Error> {
+        operation.state = State::Cancelled;
+        self.message = Some(why.to_owned());
+        self.store(operation)?;
+        Ok(Step::Over)
+    }
+
+    /// All that is known of the table is known of another target.
+    fn forget(&mut self) {
+        self.writers = None;
+        self.clean = Verified::default();
+        self.damaged.clear();
+        self.values = Values::default();
+        self.enter(Phase::Announce);
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        // The two take turns while dead rows may not be removed.
+        if !matches!(phase, Phase::Vacuum | Phase::Verify) {
+            self.message = None;
+            self.waits = 0;
+        }
+        match phase {
+            // What was verified before is clean for good.
+            Phase::Rows => {
+                self.next_block = self.clean.block;
+                self.total.skipped = 0;
+                self.damaged.clear();
+            }
+            Phase::Values => {
+                self.next_block = self.clean.block;
+                let misses = std::mem::take(&mut self.values.misses);
+                let chunk_block = Some(self.clean.chunk_block);
+                self.values = Values { chunk_block, misses, ..Values::default() };
+            }
+            _ => {}
+        }
+    }
+
+    fn execute(&mut self, run: &Run<LayoutId>, operation: &mut Operation) -> Result<Step, Error> {
+        let (relation, target) = (self.relation, run.target());
+        if run.phase() == Phase::Wait {
+            return Ok(Step::Found(self.wait()));
+        }
+        let access = with_table(relation, target, |table| {
+            Ok::<_, Error>(match run.phase() {
+                Phase::Announce => {
+                    keyring::announce(relation)?;
+                    Found::Done
+                }
+                Phase::Missing => {
+                    missing::reseal(relation)?;
+                    Found::Done
+                }
+                Phase::Rows => self.rows(table, operation),
+                Phase::Values => self.values(table, operation),
+                Phase::Verify => self.verify(table, operation),
+                Phase::Retire => {
+                    keyring::retire_keys(relation)?;
+                    Found::Done
+                }
+                Phase::Wait | Phase::Vacuum => Found::Done,
+            })
+        });
+        match access {
+            Access::Gone => Ok(Step::Over),
+            Access::Busy => Ok(Step::Busy),
+            Access::Open(found) => Ok(Step::Found(found?)),
+        }
+    }
+
+    fn wait(&mut self) -> Found {
+        let writers = self.writers.get_or_insert_with(|| reseal::writers(self.relation));
+        writers.retain(|writer| still_runs(*writer));
+        if writers.is_empty() {
+            return Found::Done;
+        }
+        self.message = Some(format!(
+            "waits for {} transactions that wrote to the table before the new key was there",
+            writers.len()
+        ));
+        Found::Busy
+    }
+
+    fn note(&mut self, batch: &Batch) -> Found {
+        self.total.rows += batch.done;
+        self.total.bytes += batch.bytes;
+        self.total.skipped += batch.skipped;
+        self.damaged.extend(batch.damaged.iter().copied());
+        self.touched.extend(&batch.touched);
+        self.careful = false;
+        match batch.next {
+            Some(block) => {
+                self.next_block = block;
+                Found::More
+            }
+            None => Found::Done,
+        }
+    }
+
+    fn rows(&mut self, table: &Table, operation: &mut Operation) -> Found {
+        // Of the batch before: dead by now, unless somebody still sees the old versions.
+        table.reclaim(&std::mem::take(&mut self.touched));
+        let batch = table.rows(self.next_block, Throttle::budget(self.careful));
+        operation.blocks = i64::from(batch.blocks);
+        self.note(&batch)
+    }
+
+    /// Looks for old chunks, then for the rows that refer to them, until there are none.
+    fn values(&mut self, table: &Table, operation: &mut Operation) -> Found {
+        let budget = Throttle::budget(self.careful);
+        if !self.values.collected {
+            let from = self.values.chunk_block.unwrap_or(0);
+            let wanted = &mut self.values.wanted;
+            self.values.chunk_block = table.old_values(from, budget.time, VALUES, wanted);
+            let full = wanted.len() >= VALUES;
+            if self.values.chunk_block.is_some() && !full {
+                return Found::More;
+            }
+            self.values.collected = true;
+            self.next_block = 0;
+        }
+        if self.values.wanted.is_empty() {
+            return Found::Done;
+        }
+        let batch = table.rows_of_values(self.next_block, &mut self.values.wanted, budget);
+        operation.blocks = i64::from(batch.blocks);
+        if self.note(&batch) == Found::More && !self.values.wanted.is_empty() {
+            return Found::More;
+        }
+        for id in self.values.wanted.drain() {
+            *self.values.misses.entry(id).or_default() += 1;
+        }
+        if self.values.chunk_block.is_none() {
+            return Found::Done;
+        }
+        self.values.collected = false;
+        Found::More
+    }
+
+    fn verify(&mut self, table: &Table, operation: &mut Operation) -> Found {
+        let lost = self.lost_values();
+        let stuck = Stuck { rows: &self.damaged, values: &lost };
+        let (at, finding) = table.verify(self.clean, &stuck, Throttle::budget(false).time);
+        self.clean = at;
+        self.next_block = at.block;
+        operation.blocks = i64::from(at.blocks);
+        match finding {
+            Finding::More => Found::More,
+            Finding::Clean if at.stuck > 0 => {
+                // Looked at again from the beginning, should somebody remove them and resume.
+                Found::Left(Left::Stuck)
+            }
+            Finding::Clean => Found::Done,
+            Finding::Visible => Found::Left(Left::Visible),
+            Finding::Dead => {
+                self.message = Some(format!(
+                    "waits for old snapshots, prepared transactions or replication slots that keep dead rows \
+                     from being removed (block {} of {}, chunks: block {} of {})",
+                    at.block, at.blocks, at.chunk_block, at.chunk_blocks
+                ));
+                Found::Left(Left::Dead)
+            }
+        }
+    }
+
+    /// Values that no row refers to.
+    fn lost_values(&self) -> HashSet<u32> {
+        let misses = self.values.misses.iter();
+        misses.filter(|(_, misses)| **misses >= MISSES).map(|(id, _)| *id).collect()
+    }
+
+    fn says_stuck(&self) -> String {
+        let lost = self.lost_values().len();
+        let mut says = Vec::new();
+        if !self.damaged.is_empty() {
+            says.push(format!(
+                "{} rows do not open (sealed.verify finds them)",
+                self.damaged.len()
+            ));
+        }
+        if lost > 0 {
+            says.push(format!("{lost} large values belong to no row (VACUUM FULL removes them)"));
+        }
+        format!("{}; then sealed.resume goes on", says.join(", "))
+    }
+
+    /// After an ERROR, which undid the step.
+    fn failed(&mut self, failure: &Failure) -> Next {
+        self.failures += 1;
+        let name = worker::transaction(|| class::relation_name(self.relation));
+        let name = name.unwrap_or_default();
+        let code = sqlstate(failure.code);
+        let Failure { message, .. } = failure;
+        crate::pg::xact::log_warning(&format!(
+            "pg_sealed could not go on sealing \"{name}\" again: {message} ({code})"
+        ));
+        // What the step had found is gone with it.
+        self.run = None;
+        self.writers = None;
+        self.touched.clear();
+        self.total = Totals::default();
+        self.careful = reseal::says_damage(failure.code);
+        self.values = Values::default();
+        let last = self.failures >= ATTEMPTS;
+        let relation = self.relation;
+        // Not the message, which may hold a value of a row: this is stored in plaintext.
+        let says = format!("error {code}, see the server's log");
+        let stored = worker::transaction(|| {
+            let store = || {
+                keyring::lock_operation(relation);
+                let Some(mut operation) = keyring::operation(relation)? else { return Ok(()) };
+                if operation.state == State::Running {
+                    operation.message = Some(says);
+                    if last {
+                        operation.state = State::Failed;
+                    }
+                    operation.store()?;
+                }
+                Ok::<(), Error>(())
+            };
+            worker::with_snapshot(|| store().unwrap_or_else(|e| e.report()));
+        });
+        if last && stored.is_ok() {
+            return Next::Over;
+        }
+        let pause = Duration::from_millis(500) * 2u32.pow(self.failures.min(7) - 1);
+        self.later(if self.careful && self.failures == 1 {
+            Duration::ZERO
+        } else {
+            pause.min(LONGEST)
+        })
+    }
+}
+
+/// The five characters of a SQLSTATE (`unpack_sql_state`).
+fn sqlstate(code: i32) -> String {
+    (0..5).map(|i| (((code >> (6 * i)) & 0x3f) as u8 + b'0') as char).collect()
+}
