@@ -311,6 +311,18 @@ CREATE FUNCTION sealed.kept_default(value anyelement, relation oid, attnum int2)
 COMMENT ON FUNCTION sealed.kept_default(anyelement, oid, int2) IS
     'Returns its first argument. ALTER TABLE ... ADD COLUMN uses it to keep a default sealed. Privilege: none.';
 
+CREATE FUNCTION sealed.destroy_key(relation regclass, confirm text, data_key uuid DEFAULT NULL) RETURNS integer
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'destroy_key_wrapper';
+COMMENT ON FUNCTION sealed.destroy_key(regclass, text, uuid) IS
+    'Removes all wraps of a table''s data keys, or of one, so that the rows under them can never be read again; new rows get a new key. confirm is the name of the table. Returns the number of keys. Privilege: role sealed_key_admin.';
+
+CREATE FUNCTION sealed.drop_master_key(id uuid, confirm boolean DEFAULT false) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'drop_master_key_wrapper';
+COMMENT ON FUNCTION sealed.drop_master_key(uuid, boolean) IS
+    'Removes a replaced master key with its seed; refused while a data key is wrapped to it. Privilege: role sealed_key_admin.';
+
 CREATE FUNCTION sealed.verify_audit(seq bigint DEFAULT NULL, hash bytea DEFAULT NULL)
     RETURNS TABLE (broken_at bigint, message text)
     LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -402,6 +414,8 @@ GRANT EXECUTE ON FUNCTION
     sealed.create_master_key(text, text),
     sealed.rotate_master_key(text, text),
     sealed.add_recipient(text, bytea, text, boolean),
+    sealed.destroy_key(regclass, text, uuid),
+    sealed.drop_master_key(uuid, boolean),
     sealed.wrap_key(bytea, text),
     sealed.unwrap_key(bytea),
     sealed.generate_key()

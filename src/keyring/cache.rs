@@ -89,17 +89,27 @@ pub fn add_master(master: &Rc<MasterKey>) {
     CACHE.with_borrow_mut(|cache| cache.masters.insert(master.id(), Rc::clone(master)));
 }
 
-/// Forgets the current layout of one table, or of all.
+/// Forgets the layouts of one table, or of all: their keys may have been destroyed.
+///
+/// Not those of this transaction, which nobody else can have changed, nor seen.
 pub fn forget(relation: Option<Oid>) {
     CACHE.with_borrow_mut(|cache| {
         match relation {
             Some(relation) => drop(cache.current.remove(&relation)),
             None => cache.current.clear(),
         }
+        cache
+            .layouts
+            .retain(|_, e| e.uncommitted || relation.is_some_and(|r| r != e.layout.relation));
         if relation.is_none_or(|r| cache.last.as_ref().is_some_and(|last| last.relation == r)) {
             cache.last = None;
         }
     });
+}
+
+/// Forgets the master keys: one may have been removed.
+pub fn forget_masters() {
+    CACHE.with_borrow_mut(|cache| cache.masters.clear());
 }
 
 /// Forgets everything about one table.

@@ -49,12 +49,14 @@ fn find_current(owner: Oid) -> Result<Rc<Layout>, Error> {
     let layout = match &newest {
         None => make(owner, 1, None)?,
         Some(row) => {
-            let layout = load(row)?;
-            // A key wears out with years of sealing (docs/format.md): a new version begins.
-            if xact::statement_start() < layout.due_us {
-                layout
-            } else {
-                make(owner, row.version + 1, Some(row.table))?
+            match load(row) {
+                Ok(layout) if xact::statement_start() < layout.due_us => layout,
+                // A key wears out with years of sealing (docs/format.md): a new version begins. So it
+                // does after the key was destroyed: the table stays usable for new rows.
+                Ok(_) | Err(Error::KeyDestroyed { .. }) => {
+                    make(owner, row.version + 1, Some(row.table))?
+                }
+                Err(error) => return Err(error),
             }
         }
     };

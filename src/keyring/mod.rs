@@ -7,6 +7,7 @@
 mod apps;
 pub mod audit;
 mod cache;
+mod destroy;
 mod layouts;
 mod master;
 mod missing;
@@ -21,10 +22,11 @@ use sealed_crypto::{LayoutId, LayoutKey};
 
 use crate::error::Error;
 use crate::guc;
-use crate::pg::catalog::{self, Oid};
+use crate::pg::catalog::{self, Oid, Table};
 use crate::pg::xact::{self, Listener};
 
 pub use apps::{generate_key, unwrap_app_key, wrap_app_key};
+pub use destroy::{destroy_keys, drop_master_key};
 pub use layouts::{current_layout, drop_keys, layout, preload};
 pub use master::{add_provider, add_recipient, create_master_key};
 pub use missing::{drop_missing, keep_missing, missing};
@@ -65,6 +67,7 @@ pub fn init() {
     xact::listen(Listener {
         transaction_end: |end| {
             audit::transaction_end(end);
+            destroy::transaction_end(end);
             nonce::drop_block();
             cache::transaction_end(end);
             if end != xact::End::Commit {
@@ -72,6 +75,9 @@ pub fn init() {
             }
         },
         relation_changed: |relation| {
+            if catalog::may_be(Table::MasterKey, relation) {
+                cache::forget_masters();
+            }
             catalog::forget(relation);
             cache::forget(relation);
         },

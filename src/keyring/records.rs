@@ -181,6 +181,10 @@ impl MasterRow {
         catalog::insert(Table::MasterKey, &values)
     }
 
+    pub fn delete(&self) -> Result<(), Error> {
+        catalog::delete(&self.row)
+    }
+
     /// Marks the key as replaced. Its seed stays: applications' records may name it.
     pub fn retire(&self) -> Result<(), Error> {
         let mut values = self.row.values().to_vec();
@@ -230,6 +234,13 @@ impl DataKeyRow {
             now(),
         ];
         catalog::insert(Table::DataKey, &values)
+    }
+
+    /// Marks the key as destroyed, for the rows that name it.
+    pub fn destroy(&self) -> Result<(), Error> {
+        let mut values = self.row.values().to_vec();
+        values[5] = Value::Text(DESTROYED.to_owned());
+        catalog::update(&self.row, &values)
     }
 
     pub fn delete(&self) -> Result<(), Error> {

@@ -163,6 +163,11 @@ pub fn forget(relation: Option<Oid>) {
     });
 }
 
+/// Whether a change of `relation` (of any, without one) may be one of the table.
+pub fn may_be(table: Table, relation: Option<Oid>) -> bool {
+    relation.is_none() || OIDS.with_borrow(|oids| oids[table as usize]) == relation
+}
+
 /// Whether the extension is there, in this database.
 pub fn installed() -> bool {
     resolve(Table::Layout).is_some()
@@ -430,6 +435,12 @@ pub fn advance_command() {
 pub fn relation_changed(relation: Oid) {
     // SAFETY: queues an invalidation message; the caller holds a lock on the relation.
     unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) };
+}
+
+/// The same about a table of ours, which the caller has locked for writing.
+pub fn table_changed(table: Table) -> Result<(), Error> {
+    relation_changed(resolve(table).ok_or(Error::NotInstalled)?);
+    Ok(())
 }
 
 fn in_own_memory<R>(f: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {

@@ -286,6 +286,13 @@ pub fn is_temporary(relation: Oid) -> bool {
     persistence as u8 == pg_sys::RELPERSISTENCE_TEMP
 }
 
+/// Keeps everybody else off a table, to the end of the transaction.
+pub fn lock_exclusively(table: Oid) {
+    let lock = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
+    // SAFETY: an unknown OID is locked for nothing; an ERROR (cancel, deadlock) leaves no lock.
+    unsafe { pg_sys::LockRelationOid(table, lock) };
+}
+
 /// The name of a relation for messages; its number if it is gone.
 pub fn relation_name(relation: Oid) -> String {
     // SAFETY: a system cache look-up; null if there is none.

@@ -41,6 +41,17 @@ pub fn uses_sealed_table() {
     STATEMENT.store(xact::statement_start(), Ordering::Relaxed);
 }
 
+/// Tells the client something, with the next command.
+pub fn notice(message: &'static str, hint: &'static str) {
+    pgrx::pg_sys::panic::ErrorReport::new(
+        pgrx::PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        message,
+        "pg_sealed",
+    )
+    .set_hint(hint)
+    .report(pgrx::PgLogLevel::NOTICE);
+}
+
 /// Whether a line of the audit is being written.
 static AUDIT: AtomicBool = AtomicBool::new(false);
 

@@ -4,12 +4,12 @@
 
 use pgrx::prelude::*;
 use pgrx::{JsonB, Uuid};
-use sealed_crypto::Suite;
+use sealed_crypto::{Id, Suite};
 
 use super::{KEY_ADMIN, require_role};
 use crate::error::Error;
 use crate::keyring;
-use crate::pg::{user, xact};
+use crate::pg::{class, log, user, xact};
 
 #[pg_extern(sql = false)]
 fn add_key_provider(name: Option<&str>, kind: Option<&str>, options: Option<JsonB>) {
@@ -70,6 +70,59 @@ fn add_recipient(
         keyring::add_recipient(given("name", name)?, public_key, suite)
     };
     Uuid::from_bytes(or_report(add()).0)
+}
+
+#[pg_extern(sql = false)]
+fn destroy_key(
+    relation: Option<pg_sys::Oid>,
+    confirm: Option<&str>,
+    data_key: Option<Uuid>,
+) -> i32 {
+    let destroy = || {
+        xact::prevent_if_read_only(c"sealed.destroy_key()");
+        require_role("destroy a data key", &[KEY_ADMIN])?;
+        let (relation, confirm) = (given("relation", relation)?, given("confirm", confirm)?);
+        let name = class::relation_name(relation);
+        let qualified = class::qualified_name(relation).unwrap_or_else(|| name.clone());
+        if confirm != name && confirm != qualified {
+            return Err(Error::BadArgument {
+                what: format!("\"{confirm}\" is not the name of the table whose keys are to go"),
+                hint: format!(
+                    "Rows under a destroyed key can never be read again. If that is meant: confirm => \
+                     '{qualified}'."
+                ),
+            });
+        }
+        keyring::destroy_keys(relation, data_key.map(|id| Id(*id.as_bytes())))
+    };
+    let destroyed = or_report(destroy());
+    log::notice(
+        "the wraps of the destroyed keys are still in older WAL and backups, and in the file of \
+         sealed.data_key_wrap",
+        "VACUUM FULL sealed.data_key_wrap takes them out of the file. For the others see \
+         docs/operations.md, Destroying keys.",
+    );
+    destroyed
+}
+
+#[pg_extern(sql = false)]
+fn drop_master_key(id: Option<Uuid>, confirm: Option<bool>) {
+    let remove = || {
+        xact::prevent_if_read_only(c"sealed.drop_master_key()");
+        require_role("drop a master key", &[KEY_ADMIN])?;
+        let id = Id(*given("id", id)?.as_bytes());
+        if !given("confirm", confirm)? {
+            return Err(Error::BadArgument {
+                what: "dropping a master key is to be confirmed".to_owned(),
+                hint: "Records that sealed.wrap_key() made under it can never be unwrapped again, and \
+                       nobody but their applications knows where they are. If there are none: confirm \
+                       => true."
+                    .to_owned(),
+            });
+        }
+        keyring::drop_master_key(id)
+    };
+    or_report(remove());
 }
 
 /// A silent null for an answer would look as if something had been done.

@@ -25,6 +25,7 @@ pub fn init() {
             }
         },
         relation_changed: |relation| {
+            row::forget_relation(relation);
             missing::forget(relation);
             mixed::forget(relation);
         },

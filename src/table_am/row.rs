@@ -100,6 +100,19 @@ pub fn forget() {
     });
 }
 
+/// Drops and wipes what it takes to open rows of a table, or of any: its keys may have been destroyed.
+pub fn forget_relation(relation: Option<Oid>) {
+    let used = STATE.with(|state| {
+        state.try_borrow().is_ok_and(|state| {
+            let mut near = state.near.iter().flatten();
+            near.any(|layout| relation.is_none_or(|relation| relation == layout.relation))
+        })
+    });
+    if used {
+        wipe();
+    }
+}
+
 /// Drops and wipes every key this module holds.
 pub fn wipe() {
     forget();

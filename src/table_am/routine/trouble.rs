@@ -21,6 +21,8 @@ impl Trouble {
             // A changed bit of the layout's number; who has lost the layout itself cannot open the row
             // either.
             Trouble::Seal(NotOpened::Keyring(Error::LayoutGone { .. })) => true,
+            // Out of reach for ever.
+            Trouble::Seal(NotOpened::Keyring(Error::KeyDestroyed { .. })) => true,
             Trouble::Seal(NotOpened::Keyring(_)) => false,
             Trouble::Seal(_) | Trouble::Plain => true,
         }
