@@ -323,6 +323,54 @@ CREATE FUNCTION sealed.drop_master_key(id uuid, confirm boolean DEFAULT false) R
 COMMENT ON FUNCTION sealed.drop_master_key(uuid, boolean) IS
     'Removes a replaced master key with its seed; refused while a data key is wrapped to it. Privilege: role sealed_key_admin.';
 
+CREATE FUNCTION sealed.rewrap_recipients() RETURNS TABLE (added integer, removed integer)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'rewrap_recipients_wrapper';
+COMMENT ON FUNCTION sealed.rewrap_recipients() IS
+    'Wraps every data key to every recipient that lacks it, and removes wraps of recipients that are gone. Privilege: role sealed_key_admin.';
+
+CREATE FUNCTION sealed.drop_recipient(name text) RETURNS integer
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'drop_recipient_wrapper';
+COMMENT ON FUNCTION sealed.drop_recipient(text) IS
+    'Removes a recipient and every wrap to it; returns how many. Privilege: role sealed_key_admin.';
+
+CREATE FUNCTION sealed.vouch_recipient(name text, public_key bytea) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'vouch_recipient_wrapper';
+COMMENT ON FUNCTION sealed.vouch_recipient(text, bytea) IS
+    'Lets the active master key vouch for a recipient that lost its word with a lost master key. Privilege: role sealed_key_admin.';
+
+CREATE FUNCTION sealed.export_wraps(recipient text) RETURNS SETOF bytea
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'export_wraps_wrapper';
+COMMENT ON FUNCTION sealed.export_wraps(text) IS
+    'The records of data keys that are wrapped to a recipient, for sealed-recover. Privilege: role sealed_auditor or sealed_key_admin.';
+
+CREATE FUNCTION sealed.master_public_key() RETURNS text
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'master_public_key_wrapper';
+COMMENT ON FUNCTION sealed.master_public_key() IS
+    'The line about the active master key that sealed-recover rewrap asks for. Privilege: role sealed_auditor or sealed_key_admin.';
+
+CREATE FUNCTION sealed.master_fingerprint() RETURNS text
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'master_fingerprint_wrapper';
+COMMENT ON FUNCTION sealed.master_fingerprint() IS
+    'The fingerprint of the active master key, for sealed-recover rewrap. Privilege: role sealed_auditor or sealed_key_admin.';
+
+CREATE FUNCTION sealed.replace_lost_master_key(provider text, suite text DEFAULT 'xwing-aes256gcm', confirm boolean DEFAULT false) RETURNS uuid
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'replace_lost_master_key_wrapper';
+COMMENT ON FUNCTION sealed.replace_lost_master_key(text, text, boolean) IS
+    'Puts a new master key in place of one whose provider lost its secret; data keys come back with import_wraps. Privilege: role sealed_key_admin.';
+
+CREATE FUNCTION sealed.import_wraps(records bytea[]) RETURNS integer
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'import_wraps_wrapper';
+COMMENT ON FUNCTION sealed.import_wraps(bytea[]) IS
+    'Takes data keys back that sealed-recover rewrap has wrapped to the active master key: rows open under them, new rows get new keys. Privilege: role sealed_key_admin.';
+
 CREATE FUNCTION sealed.verify_audit(seq bigint DEFAULT NULL, hash bytea DEFAULT NULL)
     RETURNS TABLE (broken_at bigint, message text)
     LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -364,7 +412,7 @@ CREATE VIEW sealed.keys AS
             WHERE w.data_key = d.id)
     FROM sealed.data_key AS d
     UNION ALL
-    SELECT 'recipient', r.id, CASE WHEN r.legacy THEN 'legacy' ELSE 'active' END, NULL, NULL,
+    SELECT 'recipient', r.id, CASE WHEN r.mac = '' THEN 'suspended' WHEN r.legacy THEN 'legacy' ELSE 'active' END, NULL, NULL,
            sealed.suite_name(r.suite), NULL, r.created_at, NULL, NULL
     FROM sealed.recipient AS r;
 COMMENT ON VIEW sealed.keys IS
@@ -407,6 +455,7 @@ GRANT EXECUTE ON FUNCTION sealed.rotate_data_key(regclass), sealed.pause(regclas
 GRANT EXECUTE ON FUNCTION sealed.rotate_all(interval) TO sealed_key_admin, sealed_operator;
 GRANT SELECT ON sealed.keys, sealed.tables, sealed.progress, sealed.status TO sealed_key_admin, sealed_operator, sealed_auditor;
 GRANT SELECT ON sealed.audit, sealed.audit_pending TO sealed_key_admin, sealed_auditor;
+GRANT EXECUTE ON FUNCTION sealed.export_wraps(text), sealed.master_public_key(), sealed.master_fingerprint() TO sealed_key_admin, sealed_auditor;
 GRANT EXECUTE ON FUNCTION sealed.verify_audit(bigint, bytea) TO sealed_key_admin, sealed_auditor;
 GRANT EXECUTE ON FUNCTION sealed.read_status() TO sealed_key_admin, sealed_operator, sealed_auditor;
 GRANT EXECUTE ON FUNCTION
@@ -414,6 +463,11 @@ GRANT EXECUTE ON FUNCTION
     sealed.create_master_key(text, text),
     sealed.rotate_master_key(text, text),
     sealed.add_recipient(text, bytea, text, boolean),
+    sealed.rewrap_recipients(),
+    sealed.drop_recipient(text),
+    sealed.vouch_recipient(text, bytea),
+    sealed.replace_lost_master_key(text, text, boolean),
+    sealed.import_wraps(bytea[]),
     sealed.destroy_key(regclass, text, uuid),
     sealed.drop_master_key(uuid, boolean),
     sealed.wrap_key(bytea, text),

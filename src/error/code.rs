@@ -38,7 +38,9 @@ impl Error {
             | Self::ForeignRow { .. }
             | Self::PlainRow { .. } => Code::ERRCODE_DATA_CORRUPTED,
             // The caller's bytes, not ours: the database is not corrupt.
-            Self::DamagedRecord | Self::ForeignRecord => Code::ERRCODE_DATA_EXCEPTION,
+            Self::DamagedRecord | Self::ForeignRecord | Self::BadRecovery { .. } => {
+                Code::ERRCODE_DATA_EXCEPTION
+            }
             Self::Limit { .. } => Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             Self::NotAllowed { .. } => Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
             Self::BadArgument { .. } => Code::ERRCODE_INVALID_PARAMETER_VALUE,

@@ -36,6 +36,10 @@ impl Error {
                 "Somebody wrote to sealed.recipient. Find out who, delete the row, and add true \
                  recipients with sealed.add_recipient(...)."
             }
+            Self::BadRecovery { .. } => {
+                "Find out who wrote to sealed.data_key_wrap or to the file. Import the other records \
+                 without this one; its rows need a backup."
+            }
             Self::KeyDestroyed { .. } => {
                 "The key was destroyed on purpose, so these rows cannot be opened again. The table \
                  can still be dropped or truncated."

@@ -78,6 +78,13 @@ pub enum Error {
     },
     /// A key record given by a user does not unwrap.
     DamagedRecord,
+    /// A data key that was brought back from outside is refused.
+    BadRecovery {
+        /// Its id.
+        id: String,
+        /// Why.
+        why: String,
+    },
     /// A layout id of a row is not in `sealed.layout`.
     LayoutGone {
         /// The id.

@@ -35,6 +35,7 @@ impl fmt::Display for Error {
             Self::DamagedMasterKey { id } => write!(f, "the record of master key {id} is damaged"),
             Self::DamagedDataKey { id } => write!(f, "the record of data key {id} is damaged"),
             Self::DamagedRecord => f.write_str("the key record is damaged"),
+            Self::BadRecovery { id, why } => write!(f, "data key {id} is not imported: {why}"),
             Self::LayoutGone { layout } => write!(f, "layout {layout} is missing"),
             Self::RowLayoutGone { relation, ctid, layout } => write!(
                 f,

@@ -77,7 +77,9 @@ pub fn drop_master_key(id: Id) -> Result<(), Error> {
     }
     // Whoever the active key does not vouch for, this one may.
     let active = master::active()?;
-    RecipientRow::all()?.iter().try_for_each(|r| master::check_recipient(&active, r))?;
+    let recipients = RecipientRow::all()?;
+    let mut vouched = recipients.iter().filter(|recipient| !recipient.suspended());
+    vouched.try_for_each(|recipient| master::check_recipient(&active, recipient))?;
     row.delete()?;
     forget(Kind::Seed, id);
     cache::forget_masters();

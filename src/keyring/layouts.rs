@@ -77,19 +77,19 @@ fn load(row: &LayoutRow) -> Result<Rc<Layout>, Error> {
     if let Some(layout) = cache::layout(row.id) {
         return Ok(layout);
     }
-    let (dek, created_us) = data_key(row)?;
+    let (dek, due_us) = data_key(row)?;
     let layout = Rc::new(Layout {
         id: row.id,
         relation: row.relation,
         version: row.version,
         key: LayoutKey::derive(&dek, &row.table, row.id),
-        due_us: created_us.saturating_add(DataKeyHeader::DUE_US),
+        due_us,
     });
     cache::add(&layout, row.uncommitted);
     Ok(layout)
 }
 
-/// The data key of a layout: from the secret memory, else unwrapped by a master key.
+/// The data key of a layout, from the secret memory, else unwrapped by a master key; and when a new one is due.
 ///
 /// The catalog is asked first, so that a key that was destroyed is not used on from memory.
 fn data_key(row: &LayoutRow) -> Result<(Dek, i64), Error> {
@@ -98,6 +98,11 @@ fn data_key(row: &LayoutRow) -> Result<(Dek, i64), Error> {
     if known.destroyed {
         return Err(Error::KeyDestroyed { id: id.to_string() });
     }
+    // A key that was recovered from outside, for instance, opens rows and seals none.
+    let due_us = |created_us: i64| match known.retired {
+        true => i64::MIN,
+        false => created_us.saturating_add(DataKeyHeader::DUE_US),
+    };
     let damaged = || Error::DamagedDataKey { id: id.to_string() };
     let (master_id, record) = master_wrap(&id)?;
     let header = parse_key_header(&record).map_err(|_| damaged())?;
@@ -105,7 +110,7 @@ fn data_key(row: &LayoutRow) -> Result<(Dek, i64), Error> {
         return Err(damaged());
     }
     if let Some(dek) = shared::find(Kind::DataKey, &id) {
-        return Ok((dek, header.created_us));
+        return Ok((dek, due_us(header.created_us)));
     }
     let master = master::unlock(&master_id)?;
     let (header, key) = unwrap_key(&master, &record).map_err(|_| damaged())?;
@@ -113,7 +118,7 @@ fn data_key(row: &LayoutRow) -> Result<(Dek, i64), Error> {
     if !row.uncommitted {
         shared::store(Kind::DataKey, &id, &dek);
     }
-    Ok((dek, header.created_us))
+    Ok((dek, due_us(header.created_us)))
 }
 
 /// The wrap of a data key to a master key of this database, the active one if there are several.
@@ -153,6 +158,9 @@ pub fn make(owner: Oid, version: i32, table: Option<Id>) -> Result<Rc<Layout>, E
     WrapRow::insert(&id, &master.id(), record)?;
     let mut recipients = 0;
     for recipient in RecipientRow::all()? {
+        if recipient.suspended() {
+            continue;
+        }
         master::check_recipient(&master, &recipient)?;
         insert_escrow(&recipient, &header, dek.expose())?;
         recipients += 1;

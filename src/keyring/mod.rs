@@ -8,6 +8,7 @@ mod apps;
 pub mod audit;
 mod cache;
 mod destroy;
+mod escrow;
 mod layouts;
 mod master;
 mod missing;
@@ -27,6 +28,10 @@ use crate::pg::xact::{self, Listener};
 
 pub use apps::{generate_key, unwrap_app_key, wrap_app_key};
 pub use destroy::{destroy_keys, drop_master_key};
+pub use escrow::{
+    drop_recipient, export_wraps, import_wraps, master_public, replace_lost_master_key,
+    rewrap_recipients, vouch_recipient,
+};
 pub use layouts::{current_layout, drop_keys, layout, preload};
 pub use master::{add_provider, add_recipient, create_master_key};
 pub use missing::{drop_missing, keep_missing, missing};

@@ -29,7 +29,10 @@ pub struct MasterRow {
 /// A row of `sealed.data_key`.
 pub struct DataKeyRow {
     pub id: Id,
+    pub relation: Oid,
     pub destroyed: bool,
+    /// Not to be sealed under any more.
+    pub retired: bool,
     pub table: Id,
     row: Row,
 }
@@ -196,8 +199,15 @@ impl MasterRow {
 
 impl DataKeyRow {
     fn parse(row: Row) -> Result<Self, Error> {
-        let destroyed = row.text(5)? == DESTROYED;
-        Ok(Self { id: Id(row.uuid(0)?), destroyed, table: Id(row.uuid(4)?), row })
+        let state = row.text(5)?;
+        Ok(Self {
+            id: Id(row.uuid(0)?),
+            relation: row.oid(1)?,
+            destroyed: state == DESTROYED,
+            retired: state == RETIRED,
+            table: Id(row.uuid(4)?),
+            row,
+        })
     }
 
     pub fn find(id: &Id) -> Result<Option<Self>, Error> {
@@ -238,8 +248,17 @@ impl DataKeyRow {
 
     /// Marks the key as destroyed, for the rows that name it.
     pub fn destroy(&self) -> Result<(), Error> {
+        self.set_state(DESTROYED)
+    }
+
+    /// Lets the key open rows and seal none.
+    pub fn retire(&self) -> Result<(), Error> {
+        self.set_state(RETIRED)
+    }
+
+    fn set_state(&self, state: &str) -> Result<(), Error> {
         let mut values = self.row.values().to_vec();
-        values[5] = Value::Text(DESTROYED.to_owned());
+        values[5] = Value::Text(state.to_owned());
         catalog::update(&self.row, &values)
     }
 
@@ -311,12 +330,30 @@ impl RecipientRow {
 
     /// Stores another master key's word for a row that was read.
     pub fn vouch(&self, mac: &[u8; 32]) -> Result<(), Error> {
+        self.set_mac(mac)
+    }
+
+    /// Takes the word away: the key that gave it is lost.
+    pub fn suspend(&self) -> Result<(), Error> {
+        self.set_mac(&[])
+    }
+
+    /// Whether nobody's word is there to be checked. Such a recipient gets no key.
+    pub fn suspended(&self) -> bool {
+        self.mac.is_empty()
+    }
+
+    fn set_mac(&self, mac: &[u8]) -> Result<(), Error> {
         let Some(row) = &self.row else { return Ok(()) };
         let mut values = row.values().to_vec();
         if let Some(stored) = values.last_mut() {
             *stored = Value::Bytes(mac.to_vec());
         }
         catalog::update(row, &values)
+    }
+
+    pub fn delete(&self) -> Result<(), Error> {
+        self.row.as_ref().map_or(Ok(()), catalog::delete)
     }
 }
 

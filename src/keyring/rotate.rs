@@ -32,6 +32,9 @@ pub fn rotate_master_key(provider: Option<&str>, suite: Option<Suite>) -> Result
 
     let old_key = master::unlock(&old.id)?;
     for recipient in RecipientRow::all()? {
+        if recipient.suspended() {
+            continue;
+        }
         master::check_recipient(&old_key, &recipient)?;
         let RecipientRow { id, suite, public_key, .. } = &recipient;
         recipient.vouch(&new.recipient_mac(id, *suite, public_key))?;

@@ -126,7 +126,7 @@ fn drop_master_key(id: Option<Uuid>, confirm: Option<bool>) {
 }
 
 /// A silent null for an answer would look as if something had been done.
-fn given<T>(name: &str, argument: Option<T>) -> Result<T, Error> {
+pub(super) fn given<T>(name: &str, argument: Option<T>) -> Result<T, Error> {
     argument.ok_or_else(|| Error::BadArgument {
         what: format!("argument \"{name}\" must not be null"),
         hint: "Give a value.".to_owned(),
@@ -154,7 +154,7 @@ fn generate_key() -> TableIterator<'static, (name!(key, Vec<u8>), name!(wrapped,
     TableIterator::once(or_report(pair))
 }
 
-fn parse_suite(name: &str) -> Result<Suite, Error> {
+pub(super) fn parse_suite(name: &str) -> Result<Suite, Error> {
     name.parse().map_err(|_| {
         let known: Vec<_> = Suite::ALL.iter().map(|suite| suite.name()).collect();
         Error::BadArgument {

@@ -2,6 +2,7 @@
 
 mod audit;
 mod ddl;
+mod escrow;
 mod keys;
 mod live;
 mod rotation;

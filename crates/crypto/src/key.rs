@@ -551,5 +551,9 @@ impl<'a> Reader<'a> {
     }
 }
 
+mod recovery;
+
+pub use recovery::{fingerprint, open_recovered, recipient_public_key};
+
 #[cfg(test)]
 mod tests;

@@ -42,9 +42,9 @@ pub use crate::body::RowBody;
 pub use crate::error::Error;
 pub use crate::id::{Id, LayoutId, Suite};
 pub use crate::key::{
-    DataKeyHeader, KeyAge, KeyRecord, MasterKey, Mode, Purpose, check_public_key,
-    generate_recipient, key_check_value, open_recipient_record, parse_key_header, unwrap_key,
-    wrap_key, wrap_key_to,
+    DataKeyHeader, KeyAge, KeyRecord, MasterKey, Mode, Purpose, check_public_key, fingerprint,
+    generate_recipient, key_check_value, open_recipient_record, open_recovered, parse_key_header,
+    recipient_public_key, unwrap_key, wrap_key, wrap_key_to,
 };
 pub use crate::nonce::{Nonce, NonceBlock, Reservation, SaltState};
 pub use crate::rng::KernelRng;
