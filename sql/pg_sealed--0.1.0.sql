@@ -160,6 +160,14 @@ CREATE TABLE sealed.operation (
 ) USING heap;
 COMMENT ON TABLE sealed.operation IS 'Background operations on tables: the one that runs, or the last one.';
 
+CREATE TABLE sealed.plaintext_wal (
+    relation oid NOT NULL,
+    written_until pg_lsn NOT NULL,
+    sealed_at timestamptz NOT NULL,
+    CONSTRAINT plaintext_wal_pkey PRIMARY KEY (relation)
+) USING heap;
+COMMENT ON TABLE sealed.plaintext_wal IS 'Up to where the WAL holds rows in plaintext of tables that were heap tables before.';
+
 -- The table access method.
 
 CREATE FUNCTION sealed.sealed_heap_handler(internal) RETURNS table_am_handler
@@ -422,15 +430,41 @@ CREATE VIEW sealed.tables AS
     SELECT c.oid::regclass AS relation, c.relkind, l.id AS layout, l.version AS key_version, l.data_key,
            sealed.suite_name(d.suite) AS suite, l.created_at AS key_created_at,
            (SELECT pg_catalog.count(*) FROM sealed.layout AS o WHERE o.relation = c.oid) AS layouts,
-           (SELECT pg_catalog.count(*) FROM pg_catalog.pg_index AS i WHERE i.indrelid = c.oid) AS plaintext_indexes
+           (SELECT pg_catalog.count(*) FROM pg_catalog.pg_index AS i WHERE i.indrelid = c.oid) AS plaintext_indexes,
+           CASE m.target WHEN 'sealed' THEN 'sealing' WHEN 'plain' THEN 'unsealing' ELSE 'sealed' END AS state
     FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_am AS a ON a.oid = c.relam AND a.amname = 'sealed_heap'
     LEFT JOIN LATERAL (SELECT n.id, n.version, n.data_key, n.created_at FROM sealed.layout AS n
                        WHERE n.relation = c.oid ORDER BY n.version DESC, n.id DESC LIMIT 1) AS l ON true
     LEFT JOIN sealed.data_key AS d ON d.id = l.data_key
+    LEFT JOIN sealed.mixed_table AS m ON m.relation = c.oid
     WHERE c.relkind IN ('r', 'm');
 COMMENT ON VIEW sealed.tables IS
-    'Sealed tables with the key of their new rows; a table that never had a row has no key. Privilege: role sealed_auditor, sealed_operator or sealed_key_admin.';
+    'Sealed tables with the key of their new rows; a table that never had a row has no key. In one whose state is sealing or unsealing plain and sealed rows lie side by side. Privilege: role sealed_auditor, sealed_operator or sealed_key_admin.';
+
+CREATE VIEW sealed.leaks AS
+    WITH tables AS (SELECT t.relation, t.state, t.relation::text AS name FROM sealed.tables AS t)
+    SELECT t.relation, 'rows'::text AS place, 'some rows are plain'::text AS what,
+           CASE t.state WHEN 'sealing' THEN 'wait for sealed.progress, or VACUUM FULL ' || t.name ELSE 'it is being unsealed' END AS remedy
+    FROM tables AS t WHERE t.state <> 'sealed'
+    UNION ALL
+    SELECT t.relation, 'index', 'keys of ' || i.indexrelid::regclass::text || ' are plain', 'DROP INDEX ' || i.indexrelid::regclass::text
+    FROM tables AS t JOIN pg_catalog.pg_index AS i ON i.indrelid = t.relation
+    UNION ALL
+    SELECT t.relation, 'pg_statistic', 'values that ANALYZE sampled', 'set sealed.plaintext_statistics to off and rewrite with ALTER TABLE ' || t.name || ' SET ACCESS METHOD'
+    FROM tables AS t WHERE EXISTS (SELECT FROM pg_catalog.pg_statistic AS s WHERE s.starelid = t.relation)
+    UNION ALL
+    SELECT t.relation, 'pg_attribute', 'the default of column ' || a.attname || ' for older rows', 'VACUUM FULL ' || t.name
+    FROM tables AS t JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.relation AND a.atthasmissing
+    UNION ALL
+    -- A recycled WAL file keeps what it held until it is written again, which max_wal_size more of WAL see to.
+    SELECT t.relation, 'WAL', 'WAL up to ' || w.written_until || ' holds rows in plaintext, also in archives and backups',
+           'CHECKPOINT, write or switch WAL until that is recycled, and expire archives and backups from before ' || w.sealed_at
+    FROM tables AS t JOIN sealed.plaintext_wal AS w ON w.relation = t.relation
+    WHERE CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_insert_lsn() END - w.written_until
+          < 2 * pg_catalog.pg_size_bytes(pg_catalog.current_setting('max_wal_size'));
+COMMENT ON VIEW sealed.leaks IS
+    'Where values of sealed tables lie in plaintext, and what to do about it; what no row says is in docs/leaks.md. Privilege: role sealed_auditor, sealed_operator or sealed_key_admin.';
 
 CREATE VIEW sealed.progress AS
     SELECT o.relation::regclass AS relation, o.kind, o.state, o.phase, o.pass, o.next_block AS blocks_done, o.blocks AS blocks_total,
@@ -453,7 +487,7 @@ GRANT EXECUTE ON FUNCTION sealed.is_sealed(regclass), sealed.kept_default(anyele
 GRANT EXECUTE ON FUNCTION sealed.rotate_data_key(regclass), sealed.pause(regclass), sealed.resume(regclass), sealed.cancel(regclass),
     sealed.operation_state(regclass), sealed.seal_table(regclass), sealed.unseal_table(regclass), sealed.verify(regclass) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION sealed.rotate_all(interval) TO sealed_key_admin, sealed_operator;
-GRANT SELECT ON sealed.keys, sealed.tables, sealed.progress, sealed.status TO sealed_key_admin, sealed_operator, sealed_auditor;
+GRANT SELECT ON sealed.keys, sealed.tables, sealed.progress, sealed.leaks, sealed.status TO sealed_key_admin, sealed_operator, sealed_auditor;
 GRANT SELECT ON sealed.audit, sealed.audit_pending TO sealed_key_admin, sealed_auditor;
 GRANT EXECUTE ON FUNCTION sealed.export_wraps(text), sealed.master_public_key(), sealed.master_fingerprint() TO sealed_key_admin, sealed_auditor;
 GRANT EXECUTE ON FUNCTION sealed.verify_audit(bigint, bytea) TO sealed_key_admin, sealed_auditor;

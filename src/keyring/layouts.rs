@@ -223,7 +223,7 @@ fn unused_layout_id() -> Result<LayoutId, Error> {
 
 /// Removes the keys and layouts of a table that is being dropped. A rollback brings them back.
 pub fn drop_keys(relation: Oid) -> Result<(), Error> {
-    let layouts = match super::unmix(relation)
+    let layouts = match super::forget_mixed(relation)
         .and_then(|()| LayoutRow::of_relation(relation, View::Committed))
     {
         // DROP EXTENSION takes the tables of keys before or after those of users.

@@ -1,8 +1,9 @@
 //! Which tables hold plain and sealed rows side by side (`sealed.mixed_table`).
 
-use super::records::MixedRow;
+use super::records::{self, MixedRow};
 use crate::error::Error;
 use crate::pg::catalog::{self, Oid};
+use crate::pg::xact;
 
 /// What a row or chunk is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,4 +56,15 @@ pub fn unmix(relation: Oid) -> Result<(), Error> {
         catalog::relation_changed(relation);
     }
     Ok(())
+}
+
+/// Notes that the WAL up to now holds rows of a table in plaintext, for `sealed.leaks`.
+pub fn note_plaintext_wal(relation: Oid) -> Result<(), Error> {
+    records::note_plaintext_wal(relation, xact::wal_position())
+}
+
+/// Forgets what is noted here of a table that is being dropped.
+pub fn forget_mixed(relation: Oid) -> Result<(), Error> {
+    records::forget_plaintext_wal(relation)?;
+    unmix(relation)
 }

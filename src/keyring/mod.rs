@@ -35,7 +35,7 @@ pub use escrow::{
 pub use layouts::{current_layout, drop_keys, layout, preload};
 pub use master::{add_provider, add_recipient, create_master_key};
 pub use missing::{drop_missing, keep_missing, missing};
-pub use mixed::{Kind, Mixed, mix, mixed, unmix};
+pub use mixed::{Kind, Mixed, forget_mixed, mix, mixed, note_plaintext_wal, unmix};
 pub use nonce::next_nonce;
 pub use operations::{
     Operation, announce, begin_operation, has_old_keys, keep_keys, lock_operation, newest_key_made,

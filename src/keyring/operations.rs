@@ -22,6 +22,8 @@ const OPERATION_STEP: u32 = 3;
 pub struct Operation {
     /// The table.
     pub relation: Oid,
+    /// What it is to reach.
+    pub kind: Kind,
     /// The layout that its phase was reached on the way to.
     pub target: Option<LayoutId>,
     /// Whether it is at work.
@@ -60,6 +62,7 @@ impl Operation {
         };
         Ok(Self {
             relation: row.oid(2)?,
+            kind: named(&row, 1)?,
             target,
             state: named(&row, 4)?,
             phase: named(&row, 5)?,
@@ -78,6 +81,7 @@ impl Operation {
     /// Stores what was changed. `state` must be one that may follow the stored one.
     pub fn store(&self) -> Result<(), Error> {
         let mut values = self.row.values().to_vec();
+        values[1] = text(self.kind.name());
         values[3] = self.target.map_or(Value::Null, |t| Value::Int4(t.get() as i32));
         values[4] = text(self.state.name());
         values[5] = text(self.phase.name());
@@ -139,7 +143,15 @@ pub fn running_operations() -> Result<Vec<Oid>, Error> {
 /// itself. The caller holds `lock_operation`.
 pub fn begin_operation(relation: Oid, kind: Kind, by: &str) -> Result<Option<Operation>, Error> {
     match operation(relation)? {
-        Some(open) if open.state.is_open() => return Ok(Some(open)),
+        Some(open) if open.state.is_open() && open.kind == kind => return Ok(Some(open)),
+        // A rotation of a table that is to be something else now, or one way instead of the other.
+        Some(mut open) if open.state.is_open() => {
+            open.kind = kind;
+            open.phase = Phase::Announce;
+            open.target = None;
+            open.store()?;
+            return Ok(Some(open));
+        }
         Some(over) => catalog::delete(&over.row)?,
         None => {}
     }

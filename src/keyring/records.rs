@@ -515,3 +515,23 @@ fn kind_value(kind: Kind) -> Value {
         .to_owned(),
     )
 }
+
+/// Replaces or adds the row of a table in `sealed.plaintext_wal`.
+pub fn note_plaintext_wal(relation: Oid, written_until: u64) -> Result<(), Error> {
+    let values = [Value::Oid(relation), Value::Lsn(written_until), now()];
+    match plaintext_wal(relation)? {
+        Some(row) => catalog::update(&row, &values),
+        None => catalog::insert(Table::PlaintextWal, &values),
+    }
+}
+
+/// Removes it.
+pub fn forget_plaintext_wal(relation: Oid) -> Result<(), Error> {
+    plaintext_wal(relation)?.map_or(Ok(()), |row| catalog::delete(&row))
+}
+
+fn plaintext_wal(relation: Oid) -> Result<Option<Row>, Error> {
+    let key = [(1, Value::Oid(relation))];
+    let index = Some(c"plaintext_wal_pkey");
+    Ok(catalog::scan(Table::PlaintextWal, index, &key, View::Committed)?.pop())
+}

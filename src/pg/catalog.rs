@@ -39,9 +39,11 @@ pub enum Table {
     AuditPending,
     /// Background operations on tables.
     Operation,
+    /// Up to where the WAL holds rows of a table in plaintext.
+    PlaintextWal,
 }
 
-const TABLES: usize = 11;
+const TABLES: usize = 12;
 
 impl Table {
     const fn name(self) -> &'static CStr {
@@ -57,6 +59,7 @@ impl Table {
             Self::Audit => c"audit",
             Self::AuditPending => c"audit_pending",
             Self::Operation => c"operation",
+            Self::PlaintextWal => c"plaintext_wal",
         }
     }
 }
@@ -89,6 +92,8 @@ pub enum Value {
     Time(i64),
     /// jsonb
     Json(serde_json::Value),
+    /// pg_lsn
+    Lsn(u64),
 }
 
 /// What a scan may see.
@@ -472,6 +477,7 @@ fn datum(value: &Value) -> Option<pg_sys::Datum> {
         Value::Text(v) => v.as_str().into_datum(),
         Value::Bytes(v) => v.as_slice().into_datum(),
         Value::Time(v) => Some(pg_sys::Datum::from(*v)),
+        Value::Lsn(v) => Some(pg_sys::Datum::from(*v)),
         Value::Json(v) => JsonB(v.clone()).into_datum(),
     }
 }
@@ -488,6 +494,7 @@ fn type_matches(value: &Value, of: Oid) -> bool {
         Value::Text(_) => of == pg_sys::TEXTOID,
         Value::Bytes(_) => of == pg_sys::BYTEAOID,
         Value::Time(_) => of == pg_sys::TIMESTAMPTZOID,
+        Value::Lsn(_) => of == pg_sys::PG_LSNOID,
         Value::Json(_) => of == pg_sys::JSONBOID,
     }
 }
@@ -562,6 +569,7 @@ fn value(datum: pg_sys::Datum, null: bool, of: Oid) -> Option<Value> {
         // SAFETY: as above.
         pg_sys::BYTEAOID => unsafe { Vec::<u8>::from_datum(datum, false) }.map(Value::Bytes),
         pg_sys::TIMESTAMPTZOID => Some(Value::Time(datum.value() as i64)),
+        pg_sys::PG_LSNOID => Some(Value::Lsn(datum.value() as u64)),
         // SAFETY: as above.
         pg_sys::JSONBOID => unsafe { JsonB::from_datum(datum, false) }.map(|v| Value::Json(v.0)),
         _ => None,

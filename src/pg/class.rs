@@ -293,6 +293,26 @@ pub fn lock_exclusively(table: Oid) {
     unsafe { pg_sys::LockRelationOid(table, lock) };
 }
 
+/// Catalogs that keep values of tables' columns: pg_statistic, pg_statistic_ext_data, pg_attribute.
+pub const KEPT_VALUES_OF: [Oid; 3] =
+    [Oid::from_u32(2619), Oid::from_u32(3429), Oid::from_u32(1249)];
+/// The same with their TOAST tables, as far as they have one in every version.
+pub const KEPT_VALUES: [Oid; 5] = [
+    Oid::from_u32(2619),
+    Oid::from_u32(2840),
+    Oid::from_u32(3429),
+    Oid::from_u32(3430),
+    Oid::from_u32(1249),
+];
+
+/// Keeps a table from being dropped until the transaction ends, as a reader does; false if it is gone.
+pub fn lock_if_there(table: Oid) -> bool {
+    let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+    // SAFETY: an unknown OID is locked for nothing; the look-up is of the catalog as it is after that.
+    unsafe { pg_sys::LockRelationOid(table, lock) };
+    class(table).is_some()
+}
+
 /// The name of a relation for messages; its number if it is gone.
 pub fn relation_name(relation: Oid) -> String {
     // SAFETY: a system cache look-up; null if there is none.

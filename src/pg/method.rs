@@ -19,8 +19,8 @@ pub fn lock_alone(table: Oid) {
     }
 }
 
-/// The TOAST table of a table that the caller has locked.
-fn toast_of(table: Oid) -> Oid {
+/// The TOAST table of a table that the caller has locked; an invalid OID if it has none.
+pub fn toast_of(table: Oid) -> Oid {
     // SAFETY: opens by OID, raises an ERROR if it is gone; closed at once.
     unsafe {
         let rel = pg_sys::table_open(table, pg_sys::NoLock as pg_sys::LOCKMODE);
@@ -79,6 +79,17 @@ fn set_in_class(relation: Oid, method: Oid) -> Oid {
         pg_sys::heap_freetuple(row);
         pg_sys::table_close(pg_class, lock);
         before
+    }
+}
+
+/// Forgets the values that core keeps, in plaintext, for rows that a column came after
+/// (`pg_attribute.attmissingval`): every row has all its columns now.
+pub fn forget_missing(table: Oid) {
+    // SAFETY: as in `toast_of`; changes pg_attribute in this transaction.
+    unsafe {
+        let rel = pg_sys::table_open(table, pg_sys::NoLock as pg_sys::LOCKMODE);
+        pg_sys::RelationClearMissing(rel);
+        pg_sys::table_close(rel, pg_sys::NoLock as pg_sys::LOCKMODE);
     }
 }
 

@@ -165,6 +165,12 @@ pub fn wal_is_logical() -> bool {
     unsafe { pg_sys::wal_level >= pg_sys::WalLevel::WAL_LEVEL_LOGICAL as i32 }
 }
 
+/// Where the next record of the WAL will be.
+pub fn wal_position() -> u64 {
+    // SAFETY: reads shared memory; legal where WAL may be written.
+    unsafe { pg_sys::GetXLogInsertRecPtr() }
+}
+
 /// Whether pg_upgrade runs this server, to make again what an older one had.
 pub fn is_binary_upgrade() -> bool {
     // SAFETY: set from the postmaster's arguments before any library is loaded, then never changed.

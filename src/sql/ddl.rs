@@ -53,6 +53,7 @@ pub fn before(command: &Command) -> Result<(), Error> {
 pub fn method_set(table: Oid) -> Result<(), Error> {
     if policy::is_sealed(table) {
         class::remove_statistics(table);
+        keyring::note_plaintext_wal(table)?;
     } else if catalog::installed() {
         // A table that was being sealed or unsealed was written anew, as heap.
         keyring::unmix(table)?;

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use pgrx::prelude::*;
 
 use super::keys::or_report;
-use super::{KEY_ADMIN, OPERATOR, ddl, require_role};
+use super::{KEY_ADMIN, OPERATOR, ddl, require_role, rotation};
 use crate::error::Error;
 use crate::keyring::{self, Kind};
 use crate::pg::catalog::{self, Oid};
@@ -100,7 +100,10 @@ fn unseal(class: &Class) -> Result<(), Error> {
 fn mix(class: &Class, target: Kind) -> Result<(), Error> {
     keyring::mix(class.oid, target)?;
     catalog::advance_command();
-    Ok(())
+    // The key of new rows; and what the work is done towards, also of a table that stays empty.
+    keyring::current_layout(class.oid)?;
+    catalog::advance_command();
+    rotation::reseal(class.oid)
 }
 
 fn already(class: &Class, what: &str) -> Error {

@@ -27,8 +27,8 @@ fn rotate(relation: Oid) -> Result<i32, Error> {
     Ok(version)
 }
 
-/// Begins to seal the rows of a table again that are not under its newest layout.
-fn reseal(relation: Oid) -> Result<(), Error> {
+/// Begins to bring the rows of a table to what they are to be: under its newest layout, or plain.
+pub(super) fn reseal(relation: Oid) -> Result<(), Error> {
     let name = class::relation_name(relation);
     if class::is_temporary(relation) {
         pgrx::notice!(
@@ -36,26 +36,30 @@ fn reseal(relation: Oid) -> Result<(), Error> {
         );
         return Ok(());
     }
-    if keyring::mixed(relation)?.is_some() {
-        pgrx::notice!(
-            "\"{name}\" has plain rows too: rows stay under their key until all of it is sealed"
-        );
-        return Ok(());
-    }
+    let kind = match keyring::mixed(relation)?.map(|mixed| mixed.target) {
+        None => Kind::Rotate,
+        Some(keyring::Kind::Sealed) => Kind::Seal,
+        Some(keyring::Kind::Plain) => Kind::Unseal,
+    };
+    let what = match kind {
+        Kind::Rotate => "sealed again",
+        Kind::Seal => "sealed",
+        Kind::Unseal => "unsealed",
+    };
     keyring::lock_operation(relation);
-    let open = keyring::begin_operation(relation, Kind::Rotate, &user::who().current_user)?;
+    let open = keyring::begin_operation(relation, kind, &user::who().current_user)?;
     catalog::advance_command();
     worker::wake_at_commit();
     match open.map(|open| open.state) {
         None | Some(State::Running) => {
             pgrx::notice!(
-                "rows of \"{name}\" are being sealed again in the background: see sealed.progress"
+                "rows of \"{name}\" are being {what} in the background: see sealed.progress"
             );
         }
         Some(State::Failed) => {
             change(relation, State::Running)?;
             pgrx::notice!(
-                "rows of \"{name}\" are being sealed again in the background: see sealed.progress"
+                "rows of \"{name}\" are being {what} in the background: see sealed.progress"
             );
         }
         Some(_) => {

@@ -12,6 +12,7 @@ use pgrx::pg_sys::Oid;
 use crate::error::Error;
 use crate::keyring;
 pub use crate::keyring::{Kind, Mixed};
+use crate::pg::method;
 
 /// Marks of chunks (docs/format.md).
 const SEALED: u8 = 1;
@@ -73,6 +74,23 @@ pub fn of_chunk(mixed: Option<Mixed>, mark: Option<u8>) -> Option<Kind> {
         (Some(_), Some(SEALED)) => Some(Kind::Sealed),
         (Some(_), Some(PLAIN)) => Some(Kind::Plain),
         (Some(_), Some(_)) => None,
+    }
+}
+
+/// Every row is what it was to become: a sealed table is strict again, a plain one is heap's. Only for who
+/// has verified that, of every row and chunk there is, and has the table locked: alone if it is to be heap's.
+pub fn finish(owner: Oid) -> Result<(), Error> {
+    let Some(mixed) = keyring::mixed(owner)? else { return Ok(()) };
+    keyring::unmix(owner)?;
+    match mixed.target {
+        Kind::Sealed => {
+            method::forget_missing(owner);
+            keyring::note_plaintext_wal(owner)
+        }
+        Kind::Plain => {
+            method::set(owner, method::HEAP);
+            keyring::drop_missing(owner)
+        }
     }
 }
 

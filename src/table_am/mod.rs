@@ -4,7 +4,7 @@
 //! `row` is what sealing and opening mean for it; `missing`, what rows have in columns that came after them.
 
 pub mod missing;
-mod mixed;
+pub mod mixed;
 pub mod routine;
 mod row;
 

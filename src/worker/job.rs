@@ -3,20 +3,21 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use pgrx::pg_sys;
+use pgrx::{PgSqlErrorCode, pg_sys};
 use sealed_crypto::LayoutId;
-use sealed_lifecycle::{Found, Left, Pace, Phase, Run, State};
+use sealed_lifecycle::{Found, Kind, Left, Pace, Phase, Run, State};
 
 use super::throttle::Throttle;
 use crate::error::Error;
 use crate::keyring::{self, Operation};
 use crate::pg::call::Failure;
 use crate::pg::catalog::Oid;
-use crate::pg::{class, worker};
-use crate::table_am::missing;
+use crate::pg::{class, method, worker};
 use crate::table_am::routine::reseal::{
     self, Access, Batch, Finding, Place, Stuck, Table, Verified, still_runs, with_table,
 };
+use crate::table_am::routine::scrub::scrub;
+use crate::table_am::{missing, mixed};
 
 /// How often the stored operation is brought up to date while a phase lasts.
 const STORE_EVERY: Duration = Duration::from_secs(1);
@@ -30,6 +31,9 @@ const VALUES: usize = 200_000;
 /// is gone through may be missed.
 const MISSES: u8 = 3;
 
+/// Blocks of which the free space is overwritten in one step: a megabyte.
+const SCRUB: u32 = 128;
+
 /// What to do after a step.
 pub enum Next {
     /// The next one, after a while.
@@ -41,6 +45,8 @@ pub enum Next {
 /// An operation, as far as it lives in this process.
 pub struct Job {
     relation: Oid,
+    /// As it was stored when `run` began.
+    kind: Kind,
     run: Option<Run<LayoutId>>,
     due: Instant,
     /// Waits in a row, for a growing pause.
@@ -58,6 +64,9 @@ pub struct Job {
     touched: Vec<u32>,
     total: Totals,
     message: Option<String>,
+    /// Relations whose free space was overwritten; the catalogs were vacuumed before the first.
+    scrubbed: usize,
+    catalogs_vacuumed: bool,
 }
 
 /// Where the phase `values` is.
@@ -94,6 +103,7 @@ impl Job {
         let now = Instant::now();
         Self {
             relation,
+            kind: Kind::Rotate,
             run: None,
             due: now,
             waits: 0,
@@ -108,6 +118,8 @@ impl Job {
             touched: Vec::new(),
             total: Totals::default(),
             message: None,
+            scrubbed: 0,
+            catalogs_vacuumed: false,
         }
     }
 
@@ -123,8 +135,13 @@ impl Job {
     pub fn step(&mut self, throttle: &mut Throttle) -> Next {
         let began = Instant::now();
         let before = self.total.rows;
-        let vacuum = matches!(self.run.as_ref().map(Run::phase), Some(Phase::Vacuum));
-        let done = if vacuum { self.vacuum(throttle) } else { self.transaction(throttle) };
+        let done = match self.run.as_ref().map(Run::phase) {
+            Some(Phase::Vacuum) => self.vacuum(throttle),
+            Some(Phase::Scrub) if self.kind == Kind::Seal && !self.catalogs_vacuumed => {
+                self.vacuum_catalogs().and_then(|()| self.transaction(throttle))
+            }
+            _ => self.transaction(throttle),
+        };
         match done {
             Ok(Step::Over) => Next::Over,
             Ok(Step::Busy) => {
@@ -138,6 +155,11 @@ impl Job {
                 let wait = self.due.saturating_duration_since(Instant::now());
                 Next::After(if wait.is_zero() { pause } else { Duration::ZERO })
             }
+            // Somebody has the table: no fault.
+            Err(failure) if failure.code == PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE as i32 => {
+                self.touched.clear();
+                self.later(Duration::from_millis(200))
+            }
             Err(failure) => self.failed(&failure),
         }
     }
@@ -148,7 +170,8 @@ impl Job {
     }
 
     fn transaction(&mut self, throttle: &Throttle) -> Result<Step, Failure> {
-        worker::set(c"lock_timeout", c"100ms");
+        let last = matches!(self.run.as_ref().map(Run::phase), Some(Phase::Retire));
+        worker::set(c"lock_timeout", if last { c"1s" } else { c"100ms" });
         let rows = matches!(self.run.as_ref().map(Run::phase), Some(Phase::Rows | Phase::Values));
         worker::transaction(|| {
             if rows {
@@ -171,6 +194,17 @@ impl Job {
         })
     }
 
+    /// Values of the table that ANALYZE had sampled, and defaults for its older rows, are dead rows of
+    /// catalogs by now.
+    fn vacuum_catalogs(&mut self) -> Result<(), Failure> {
+        worker::set(c"lock_timeout", c"10s");
+        for catalog in class::KEPT_VALUES_OF {
+            reseal::vacuum(catalog)?;
+        }
+        self.catalogs_vacuumed = true;
+        Ok(())
+    }
+
     fn try_step(&mut self, throttle: &Throttle, found: Option<Found>) -> Result<Step, Error> {
         keyring::lock_operation(self.relation);
         let Some(mut operation) = keyring::operation(self.relation)? else { return Ok(Step::Over) };
@@ -180,6 +214,12 @@ impl Job {
         let Some(newest) = reseal::target(self.relation)? else {
             return self.give_up(operation, "the table has no key");
         };
+        // A table that was being sealed may be on its way back by now.
+        if self.kind != operation.kind {
+            self.kind = operation.kind;
+            self.run = None;
+            self.forget();
+        }
         let mut run = match self.run.take() {
             Some(run) => run,
             None => {
@@ -292,6 +332,11 @@ impl Job {
                 let chunk_block = Some(self.clean.chunk_block);
                 self.values = Values { chunk_block, misses, ..Values::default() };
             }
+            Phase::Scrub => {
+                self.next_block = 0;
+                self.scrubbed = 0;
+                self.catalogs_vacuumed = false;
+            }
             _ => {}
         }
     }
@@ -300,6 +345,13 @@ impl Job {
         let (relation, target) = (self.relation, run.target());
         if run.phase() == Phase::Wait {
             return Ok(Step::Found(self.wait()));
+        }
+        if run.phase() == Phase::Scrub {
+            return Ok(Step::Found(self.scrub(operation)?));
+        }
+        if run.phase() == Phase::Retire && self.kind == Kind::Unseal {
+            // It becomes a heap table. Before any other lock on it: who waits for more than he has may deadlock.
+            method::lock_alone(relation);
         }
         let access = with_table(relation, target, |table| {
             Ok::<_, Error>(match run.phase() {
@@ -316,9 +368,10 @@ impl Job {
                 Phase::Verify => self.verify(table, operation),
                 Phase::Retire => {
                     keyring::retire_keys(relation)?;
+                    mixed::finish(relation)?;
                     Found::Done
                 }
-                Phase::Wait | Phase::Vacuum => Found::Done,
+                Phase::Wait | Phase::Vacuum | Phase::Scrub => Found::Done,
             })
         });
         match access {
@@ -326,6 +379,29 @@ impl Job {
             Access::Busy => Ok(Step::Busy),
             Access::Open(found) => Ok(Step::Found(found?)),
         }
+    }
+
+    /// Overwrites what was removed: of the table, its large values, and what the catalog had kept of its values.
+    fn scrub(&mut self, operation: &mut Operation) -> Result<Found, Error> {
+        if self.kind != Kind::Seal || !class::lock_if_there(self.relation) {
+            return Ok(Found::Done);
+        }
+        let relations = [self.relation, method::toast_of(self.relation)]
+            .into_iter()
+            .filter(|oid| *oid != Oid::INVALID)
+            .chain(class::KEPT_VALUES);
+        let Some(relation) = relations.into_iter().nth(self.scrubbed) else {
+            keyring::note_plaintext_wal(self.relation)?;
+            return Ok(Found::Done);
+        };
+        let scrubbed = scrub(relation, self.next_block, SCRUB);
+        operation.blocks = i64::from(scrubbed.blocks);
+        self.next_block += SCRUB;
+        if self.next_block >= scrubbed.blocks {
+            self.scrubbed += 1;
+            self.next_block = 0;
+        }
+        Ok(Found::More)
     }
 
     fn wait(&mut self) -> Found {

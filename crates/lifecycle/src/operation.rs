@@ -106,13 +106,15 @@ pub enum Phase {
     Vacuum,
     /// Every block is looked at.
     Verify,
-    /// Older keys are retired.
+    /// Older keys are retired; a table of rows of two kinds is one of one kind again.
     Retire,
+    /// What is left of plain rows in free space is overwritten.
+    Scrub,
 }
 
 impl Phase {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Announce,
         Self::Wait,
         Self::Missing,
@@ -121,6 +123,7 @@ impl Phase {
         Self::Vacuum,
         Self::Verify,
         Self::Retire,
+        Self::Scrub,
     ];
 
     /// The name in `sealed.operation`.
@@ -134,6 +137,7 @@ impl Phase {
             Self::Vacuum => "vacuum",
             Self::Verify => "verify",
             Self::Retire => "retire",
+            Self::Scrub => "scrub",
         }
     }
 }

@@ -60,7 +60,7 @@ impl<T: Copy + Eq> Run<T> {
         let phase = match phase {
             _ if target != Some(newest) => Phase::Announce,
             // What is stored says that these were over, and what they saw to holds for ever.
-            Phase::Announce | Phase::Wait | Phase::Missing | Phase::Rows => phase,
+            Phase::Announce | Phase::Wait | Phase::Missing | Phase::Rows | Phase::Scrub => phase,
             Phase::Values | Phase::Vacuum | Phase::Verify | Phase::Retire => Phase::Rows,
         };
         Self { target: newest, phase, verified: false, pass: 1 }
@@ -94,9 +94,13 @@ impl<T: Copy + Eq> Run<T> {
     /// Takes note of what the step `self.phase()` found.
     pub fn found(&mut self, found: Found) -> Pace {
         let (next, pace) = match (self.phase, found) {
-            (Phase::Retire, Found::Done) if self.verified => return Pace::Finished,
+            (Phase::Scrub, Found::Done) => return Pace::Finished,
             (
-                phase @ (Phase::Missing | Phase::Rows | Phase::Values | Phase::Verify),
+                phase @ (Phase::Missing
+                | Phase::Rows
+                | Phase::Values
+                | Phase::Verify
+                | Phase::Scrub),
                 Found::More,
             ) => (phase, Pace::Now),
             (Phase::Announce, Found::Done) => (Phase::Wait, Pace::Now),
@@ -106,6 +110,7 @@ impl<T: Copy + Eq> Run<T> {
             (Phase::Rows, Found::Done) => (Phase::Values, Pace::Now),
             (Phase::Values, Found::Done) => (Phase::Vacuum, Pace::Now),
             (Phase::Vacuum, Found::Done) => (Phase::Verify, Pace::Now),
+            (Phase::Retire, Found::Done) if self.verified => (Phase::Scrub, Pace::Now),
             (Phase::Verify, Found::Done) => {
                 self.verified = true;
                 (Phase::Retire, Pace::Now)
@@ -139,7 +144,7 @@ mod tests {
         let mut run = Run::resume(Phase::Announce, None, 7);
         for phase in Phase::ALL {
             assert_eq!(run.phase(), phase);
-            let last = phase == Phase::Retire;
+            let last = phase == Phase::Scrub;
             assert_eq!(run.found(Found::Done), if last { Pace::Finished } else { Pace::Now });
         }
     }
@@ -148,7 +153,8 @@ mod tests {
     fn retire_needs_this_runs_own_verify() {
         assert_eq!(at(Phase::Retire).found(Found::Done), Pace::Later);
         for phase in Phase::ALL {
-            assert!(Run::resume(phase, Some(7), 7).phase() <= Phase::Rows, "{phase:?}");
+            let resumed = Run::resume(phase, Some(7), 7).phase();
+            assert!(resumed <= Phase::Rows || phase == Phase::Scrub, "{phase:?}");
             assert_eq!(Run::resume(phase, Some(7), 8).phase(), Phase::Announce, "{phase:?}");
         }
     }

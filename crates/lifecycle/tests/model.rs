@@ -305,6 +305,7 @@ impl Model {
                 }
                 Found::Done
             }
+            Phase::Scrub => Found::Done,
         }
     }
 

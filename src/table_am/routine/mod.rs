@@ -14,6 +14,7 @@ mod modify;
 pub mod reseal;
 mod rewrite;
 mod scan;
+pub mod scrub;
 mod slot;
 mod sort;
 mod toast;

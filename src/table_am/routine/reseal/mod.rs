@@ -14,18 +14,20 @@ use pgrx::pg_sys::{self, Oid};
 use sealed_crypto::LayoutId;
 
 use super::modify;
+use super::slot;
 use super::toast;
 use crate::error::Error;
 use crate::pg::call;
 use crate::pg::tuple::{self, SEALED_HOFF};
 use crate::policy;
+use crate::table_am::mixed::{self, Kind, Mixed};
 
 pub use rows::{Batch, Budget};
 pub use verify::{Finding, Stuck, Verified};
 
 /// What came of asking for a table.
 pub enum Access<R> {
-    /// It was dropped, or is no longer one that has sealed rows only.
+    /// It was dropped, or is no longer a sealed one.
     Gone,
     /// Somebody has it locked against writers, or waits for such a lock.
     Busy,
@@ -39,6 +41,18 @@ pub struct Table {
     /// Its TOAST table, or null.
     toast: pg_sys::Relation,
     target: LayoutId,
+    /// If plain and sealed rows lie in it: what they are to become.
+    mixed: Option<Mixed>,
+}
+
+impl Table {
+    /// Whether a row or chunk is as it is to be.
+    fn is_current(&self, t: &Lying) -> bool {
+        match mixed::target(self.mixed) {
+            Kind::Sealed => t.layout == Some(self.target),
+            Kind::Plain => t.plain,
+        }
+    }
 }
 
 /// A place in a table: block and line.
@@ -59,9 +73,8 @@ pub fn with_table<R>(relation: Oid, target: LayoutId, work: impl FnOnce(&Table) 
         if rel.is_null() {
             return Access::Gone;
         }
-        // Of one with plain rows too, something else is to become.
-        let mixed = crate::table_am::mixed::of(relation).unwrap_or_else(|e| e.report());
-        if !policy::is_sealed(relation) || mixed.is_some() {
+        let mixed = mixed::of(relation).unwrap_or_else(|e| e.report());
+        if !policy::is_sealed(relation) {
             pg_sys::table_close(rel, none);
             return Access::Gone;
         }
@@ -80,7 +93,7 @@ pub fn with_table<R>(relation: Oid, target: LayoutId, work: impl FnOnce(&Table) 
         let settings = pg_sys::NewGUCNestLevel();
         #[cfg(any(feature = "pg17", feature = "pg18"))]
         pg_sys::RestrictSearchPath();
-        let result = work(&Table { rel, toast, target });
+        let result = work(&Table { rel, toast, target, mixed });
         pg_sys::AtEOXact_GUC(false, settings);
         pg_sys::SetUserIdAndSecContext(user, context);
         if !toast.is_null() {
@@ -148,15 +161,18 @@ struct Lying {
     /// Nobody has it locked, by its own header.
     free: bool,
     layout: Option<LayoutId>,
+    /// It is as heap has it.
+    plain: bool,
     /// Of a chunk: the value's id.
     value: u32,
 }
 
-/// The tuples of a block, read under its lock and judged by `snapshot`.
+/// The tuples of a block, read under its lock and judged by `snapshot`; `chunks` says that they are chunks, of
+/// a table that may be mixed.
 unsafe fn lying(
     rel: pg_sys::Relation,
     block: u32,
-    chunks: bool,
+    chunks: Option<Option<Mixed>>,
     strategy: pg_sys::BufferAccessStrategy,
     snapshot: pg_sys::Snapshot,
 ) -> Vec<Lying> {
@@ -179,12 +195,19 @@ unsafe fn lying(
             };
             let visible = pg_sys::HeapTupleSatisfiesVisibility(&mut t, snapshot, buffer);
             let free = (*header).t_infomask & pg_sys::HEAP_XMAX_INVALID as u16 != 0;
-            let (value, layout) = if chunks {
-                toast::chunk_layout(&mut t, (*rel).rd_att)
-            } else {
-                (0, layout_of(header.cast(), len))
+            let (value, layout, plain) = match chunks {
+                None => (0, layout_of(header.cast(), len), slot::is_plain(&mut t)),
+                Some(mixed) => {
+                    let (value, layout) = toast::chunk_layout(&mut t, (*rel).rd_att);
+                    // Bytes of a plain chunk may look like the head of a sealed one.
+                    match mixed::of_chunk(mixed, tuple::chunk_mark(&mut t)) {
+                        Some(Kind::Sealed) => (value, layout, false),
+                        Some(Kind::Plain) => (value, None, true),
+                        None => (value, None, false),
+                    }
+                }
             };
-            found.push(Lying { offset, visible, free, layout, value });
+            found.push(Lying { offset, visible, free, layout, plain, value });
         }
         pg_sys::UnlockReleaseBuffer(buffer);
     }

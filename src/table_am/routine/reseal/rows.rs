@@ -11,7 +11,7 @@ use crate::pg::shadow::{self, Changed};
 use crate::pg::tuple;
 use crate::table_am::routine::build::RowReader;
 use crate::table_am::routine::modify::{self, UpdateIndexes};
-use crate::table_am::routine::{owner, slot, toast, verify};
+use crate::table_am::routine::{slot, toast, verify};
 
 /// How much may be done in one transaction.
 #[derive(Clone, Copy)]
@@ -169,7 +169,7 @@ impl<'a> Work<'a> {
             let mut block = first.min(blocks);
             while block < blocks && !(self.is_over() && block > first) {
                 call::check_for_interrupts();
-                let rows = lying(self.table.rel, block, false, self.strategy, self.snapshot.0);
+                let rows = lying(self.table.rel, block, None, self.strategy, self.snapshot.0);
                 let mut touched = false;
                 for row in rows.iter().filter(|row| row.visible) {
                     let place = (block, row.offset);
@@ -276,13 +276,14 @@ impl<'a> Work<'a> {
                 None if damaged => return Outcome::Damaged,
                 None => return Outcome::Replaced,
             };
+            let old = whole(old, (*rel).rd_att);
             // Without an old version to share them with, every large value is fetched, compressed as it is,
             // and stored anew.
             let stored = toast::store(rel, old, None, 0);
-            let sealed = modify::seal(stored, owner(rel));
+            let sealed = modify::to_store(stored, rel);
             let mut mode = pg_sys::LockTupleMode::LockTupleNoKeyExclusive;
             let mut indexed = UpdateIndexes::default();
-            let heap = shadow::for_update(rel, false, Changed::default());
+            let heap = shadow::for_update(rel, self.table.mixed.is_some(), Changed::default());
             let result = modify::heap_update(
                 heap,
                 &mut at,
@@ -319,14 +320,29 @@ impl<'a> Work<'a> {
     }
 }
 
+/// The row with all its columns: what core keeps for rows that were there before a column is forgotten when a
+/// heap table is sealed.
+unsafe fn whole(row: pg_sys::HeapTuple, desc: pg_sys::TupleDesc) -> pg_sys::HeapTuple {
+    // SAFETY: an opened row that fits `desc`; the vectors have room for its columns.
+    unsafe {
+        let natts = (*desc).natts as usize;
+        if usize::from(tuple::header(row).t_infomask2 & tuple::NATTS_MASK) == natts {
+            return row;
+        }
+        let (mut values, mut isnull) = (vec![pg_sys::Datum::null(); natts], vec![true; natts]);
+        pg_sys::heap_deform_tuple(row, desc, values.as_mut_ptr(), isnull.as_mut_ptr());
+        let whole = pg_sys::heap_form_tuple(desc, values.as_mut_ptr(), isnull.as_mut_ptr());
+        (*whole).t_self = (*row).t_self;
+        (*whole).t_tableOid = (*row).t_tableOid;
+        whole
+    }
+}
+
 impl Table {
     /// Seals visible rows again that are not under the target, from block `first` on.
     pub fn rows(&self, first: u32, budget: Budget) -> Batch {
         // SAFETY: this table is open in this transaction.
-        unsafe {
-            Work::begin(self, budget)
-                .run(first, |work, _, row| row.layout != Some(work.table.target))
-        }
+        unsafe { Work::begin(self, budget).run(first, |work, _, row| !work.table.is_current(row)) }
     }
 
     /// Looks for large values with visible chunks that are not under the target, in the TOAST table from
@@ -352,8 +368,8 @@ impl Table {
             while block < blocks && (began.elapsed() < time || block == first) && into.len() < most
             {
                 call::check_for_interrupts();
-                let chunks = lying(self.toast, block, true, strategy, snapshot.0);
-                let old = chunks.iter().filter(|c| c.visible && c.layout != Some(self.target));
+                let chunks = lying(self.toast, block, Some(self.mixed), strategy, snapshot.0);
+                let old = chunks.iter().filter(|c| c.visible && !self.is_current(c));
                 into.extend(old.map(|c| c.value));
                 block += 1;
             }

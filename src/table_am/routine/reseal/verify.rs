@@ -86,8 +86,8 @@ impl Table {
                 let chunks = at.block >= at.blocks;
                 let (rel, block) =
                     if chunks { (self.toast, at.chunk_block) } else { (self.rel, at.block) };
-                let tuples = lying(rel, block, chunks, strategy, snapshot.0);
-                let old = tuples.iter().filter(|t| t.layout != Some(self.target));
+                let tuples = lying(rel, block, chunks.then_some(self.mixed), strategy, snapshot.0);
+                let old = tuples.iter().filter(|t| !self.is_current(t));
                 let (mut visible, mut dead, mut lost) = (false, false, 0);
                 for t in old {
                     if !t.visible {
