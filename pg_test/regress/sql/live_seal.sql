@@ -2,6 +2,7 @@
 -- gets the same statements is the oracle. The rows that are there are moved in the background: tap/060.
 SET client_min_messages = warning;
 SET sealed.plaintext_index = allow;
+SET sealed.reseal = off;
 CREATE TABLE oracle (id int PRIMARY KEY, n int, v text, big text, j jsonb) USING heap;
 ALTER TABLE oracle ALTER big SET STORAGE external;
 INSERT INTO oracle SELECT g, g, 'plain ' || g, CASE WHEN g % 3 = 0 THEN qa.noise(g, 1990 + g * 60) END, jsonb_build_object('k', qa.noise(g, 5000)) FROM generate_series(1, 60) g;
@@ -25,6 +26,7 @@ SELECT sealed.seal_table('t');
 SELECT sealed.is_sealed('t'), amname, (SELECT a2.amname FROM pg_class c2 JOIN pg_am a2 ON a2.oid = c2.relam WHERE c2.oid = c.reltoastrelid) AS toast
 	FROM pg_class c JOIN pg_am a ON a.oid = relam WHERE c.oid = 't'::regclass;
 SELECT target, origin FROM sealed.mixed_table WHERE relation = 't'::regclass;
+SELECT place, regexp_replace(what, '[0-9A-F]+/[0-9A-F]+', 'LSN') AS what FROM sealed.leaks WHERE relation = 't'::regclass ORDER BY 1, 2;
 SELECT count(*) AS statistics FROM pg_statistic WHERE starelid = 't'::regclass;
 SELECT (SELECT amname FROM pg_am WHERE oid = refobjid), deptype FROM pg_depend WHERE objid = 't'::regclass AND refclassid = 'pg_am'::regclass;
 SELECT * FROM qa.kinds('t');
@@ -93,6 +95,8 @@ VACUUM FULL t;
 SELECT qa.same();
 SELECT * FROM qa.kinds('t');
 SELECT count(*) AS mixed FROM sealed.mixed_table;
+SELECT place, regexp_replace(what, '[0-9A-F]+/[0-9A-F]+', 'LSN') AS what FROM sealed.leaks WHERE relation = 't'::regclass ORDER BY 1, 2;
+SELECT state FROM sealed.tables WHERE relation = 't'::regclass;
 SELECT qa.attempt($$SELECT sealed.seal_table('t')$$, true);
 CALL qa.both($$UPDATE TABLE_ SET big = big || 'u' WHERE id % 2 = 0$$);
 SELECT qa.same();

@@ -174,7 +174,8 @@ unsafe fn refuse_mixed(toastrel: pg_sys::Relation) {
 /// A table that was being sealed is, with a rewrite of all its rows.
 unsafe fn finish_sealing(old: pg_sys::Relation) -> Result<(), Error> {
     match mixed::of(owner(old))? {
-        Some(m) if m.target == Kind::Sealed => crate::keyring::unmix(owner(old)),
+        Some(m) if m.target == Kind::Sealed => crate::keyring::unmix(owner(old))
+            .and_then(|()| crate::keyring::note_plaintext_wal(owner(old))),
         _ => Ok(()),
     }
 }
