@@ -1,5 +1,6 @@
 //! Which tables hold plain and sealed rows side by side (`sealed.mixed_table`).
 
+use super::audit::{self, Subject};
 use super::records::{self, MixedRow};
 use crate::error::Error;
 use crate::pg::catalog::{self, Oid};
@@ -45,6 +46,11 @@ pub fn mix(relation: Oid, target: Kind) -> Result<(), Error> {
         Some(row) => row.retarget(target)?,
         None => MixedRow::insert(relation, Mixed { target, origin: target.other() })?,
     }
+    let event = match target {
+        Kind::Sealed => "seal_table",
+        Kind::Plain => "unseal_table",
+    };
+    audit::record(event, Subject { relation: Some(relation), ..Subject::default() });
     catalog::relation_changed(relation);
     Ok(())
 }

@@ -155,7 +155,7 @@ UPDATE small SET a = a + 1; SELECT * FROM small ORDER BY a;
 SELECT qa.attempt($$SELECT sealed.seal_table('pg_class')$$);
 SELECT qa.attempt($$SELECT sealed.seal_table('sealed.data_key')$$);
 SELECT qa.attempt($$SELECT sealed.unseal_table('oracle')$$);
-SELECT qa.attempt($$SELECT sealed.seal_table('pg_class_oid_index')$$);
+SELECT left(qa.attempt($$SELECT sealed.seal_table('pg_class_oid_index')$$), 5) AS not_a_table;
 CREATE TEMP TABLE own (a int) USING heap;
 SELECT qa.attempt($$SELECT sealed.seal_table('own')$$);
 CREATE MATERIALIZED VIEW mv USING heap AS SELECT 1 AS a;
