@@ -52,7 +52,7 @@ pub struct Job {
     /// Waits in a row, for a growing pause.
     waits: u32,
     failures: u32,
-    /// The last batch met damage.
+    /// Some batch met damage.
     careful: bool,
     stored: Instant,
     writers: Option<Vec<pg_sys::VirtualTransactionId>>,
@@ -60,6 +60,8 @@ pub struct Job {
     clean: Verified,
     /// Rows that did not open.
     damaged: HashSet<Place>,
+    /// Large values of theirs.
+    damaged_values: HashSet<u32>,
     values: Values,
     touched: Vec<u32>,
     total: Totals,
@@ -114,6 +116,7 @@ impl Job {
             next_block: 0,
             clean: Verified::default(),
             damaged: HashSet::new(),
+            damaged_values: HashSet::new(),
             values: Values::default(),
             touched: Vec::new(),
             total: Totals::default(),
@@ -249,7 +252,8 @@ impl Job {
             }
         };
         let (next, pass) = (run.phase(), run.pass());
-        if next != phase {
+        let over = matches!(pace, Pace::Finished | Pace::Stuck);
+        if next != phase && !over {
             self.enter(next);
         }
         operation.phase = next;
@@ -261,7 +265,7 @@ impl Job {
             operation.rate = throttle.rate();
             self.store(operation)?;
         }
-        Ok(if matches!(pace, Pace::Finished | Pace::Stuck) { Step::Over } else { step })
+        Ok(if over { Step::Over } else { step })
     }
 
     /// What the pace means for this job and for the stored operation.
@@ -308,9 +312,8 @@ impl Job {
     fn forget(&mut self) {
         self.writers = None;
         self.clean = Verified::default();
-        self.damaged.clear();
         self.values = Values::default();
-        self.enter(Phase::Announce);
+        self.enter(Phase::Rows);
     }
 
     fn enter(&mut self, phase: Phase) {
@@ -325,6 +328,7 @@ impl Job {
                 self.next_block = self.clean.block;
                 self.total.skipped = 0;
                 self.damaged.clear();
+                self.damaged_values.clear();
             }
             Phase::Values => {
                 self.next_block = self.clean.block;
@@ -422,8 +426,8 @@ impl Job {
         self.total.bytes += batch.bytes;
         self.total.skipped += batch.skipped;
         self.damaged.extend(batch.damaged.iter().copied());
+        self.damaged_values.extend(&batch.damaged_values);
         self.touched.extend(&batch.touched);
-        self.careful = false;
         match batch.next {
             Some(block) => {
                 self.next_block = block;
@@ -474,7 +478,8 @@ impl Job {
     }
 
     fn verify(&mut self, table: &Table, operation: &mut Operation) -> Found {
-        let lost = self.lost_values();
+        let mut lost = self.lost_values();
+        lost.extend(&self.damaged_values);
         let stuck = Stuck { rows: &self.damaged, values: &lost };
         let (at, finding) = table.verify(self.clean, &stuck, Throttle::budget(false).time);
         self.clean = at;
@@ -535,7 +540,7 @@ impl Job {
         self.writers = None;
         self.touched.clear();
         self.total = Totals::default();
-        self.careful = reseal::says_damage(failure.code);
+        self.careful |= reseal::says_damage(failure.code);
         self.values = Values::default();
         let last = self.failures >= ATTEMPTS;
         let relation = self.relation;

@@ -28,7 +28,9 @@ impl Throttle {
 
     /// What the next batch may do: a tenth of a second's worth.
     pub fn budget(careful: bool) -> Budget {
-        let rows = guc::reseal_rate().map_or(u64::MAX, |rate| u64::from(rate / 10).max(1));
+        // A careful batch has a subtransaction a row, of which every snapshot holds 64 a transaction.
+        let most = if careful { 60 } else { u64::MAX };
+        let rows = guc::reseal_rate().map_or(most, |rate| u64::from(rate / 10).clamp(1, most));
         Budget { rows, time: BATCH, careful }
     }
 

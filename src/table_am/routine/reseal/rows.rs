@@ -40,6 +40,8 @@ pub struct Batch {
     pub skipped: u64,
     /// Rows that do not open.
     pub damaged: Vec<Place>,
+    /// Large values that such rows were looked at for.
+    pub damaged_values: Vec<u32>,
     /// Blocks in which a row was replaced.
     pub touched: Vec<u32>,
 }
@@ -383,7 +385,7 @@ impl Table {
     pub fn rows_of_values(&self, first: u32, values: &mut HashSet<u32>, budget: Budget) -> Batch {
         let (rel, found) = (self.rel, std::cell::RefCell::new(Vec::new()));
         // SAFETY: this table is open in this transaction; an opened copy lives in the row's memory.
-        let batch = unsafe {
+        let mut batch = unsafe {
             Work::begin(self, budget).run(first, |work, place, _| {
                 pg_sys::MemoryContextReset(work.memory);
                 modify::in_context(work.memory, || {
@@ -397,13 +399,16 @@ impl Table {
                     let ids = external.iter().map(|(_, pointer)| pointer.va_valueid.to_u32());
                     let old: Vec<_> = ids.filter(|id| values.contains(id)).collect();
                     let any = !old.is_empty();
-                    found.borrow_mut().extend(old);
+                    found.borrow_mut().extend(old.into_iter().map(|id| (place, id)));
                     any
                 })
             })
         };
-        for id in found.into_inner() {
+        for (place, id) in found.into_inner() {
             values.remove(&id);
+            if batch.damaged.contains(&place) {
+                batch.damaged_values.push(id);
+            }
         }
         batch
     }
