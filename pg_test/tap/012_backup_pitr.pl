@@ -60,6 +60,8 @@ if ($version >= 17) {
 	is(join("\n", hits(\@needles, "$dir/changed", "$dir/combined")), '', 'no plaintext in what changed, and in both together');
 }
 my $at_end = $node->safe_psql('postgres', $sum);
+# a backup ends with a new segment, and one without a record is not archived
+$node->safe_psql('postgres', q{SELECT pg_create_restore_point('the end')});
 my $end = $node->lsn('insert');
 my $last = $node->safe_psql('postgres', 'SELECT pg_walfile_name(pg_current_wal_lsn())');
 $node->safe_psql('postgres', 'SELECT pg_switch_wal(); CHECKPOINT');
