@@ -204,7 +204,7 @@ CREATE FUNCTION sealed.add_recipient(name text, public_key bytea, suite text DEF
     LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'add_recipient_wrapper';
 COMMENT ON FUNCTION sealed.add_recipient(text, bytea, text, boolean) IS
-    'Adds an escrow public key and wraps every data key to it, present and future. Privilege: role sealed_key_admin.';
+    'Adds an escrow public key and wraps every data key to it, present and future. A classical one (x25519-aes256gcm) only with legacy => true. Privilege: role sealed_key_admin.';
 
 CREATE FUNCTION sealed.wrap_key(key bytea, recipient text DEFAULT NULL) RETURNS bytea
     LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -395,7 +395,7 @@ COMMENT ON FUNCTION sealed.read_status() IS
 
 CREATE FUNCTION sealed.suite_name(suite int2) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN CASE suite WHEN 1 THEN 'xwing-aes256gcm' WHEN 2 THEN 'mlkem1024-aes256gcm' ELSE 'unknown' END;
+    RETURN CASE suite WHEN 1 THEN 'xwing-aes256gcm' WHEN 2 THEN 'mlkem1024-aes256gcm' WHEN 3 THEN 'x25519-aes256gcm' ELSE 'unknown' END;
 COMMENT ON FUNCTION sealed.suite_name(int2) IS 'The name of a suite, by its number in key records. Privilege: none.';
 
 -- Views.
@@ -413,7 +413,7 @@ CREATE VIEW sealed.keys AS
     UNION ALL
     SELECT 'data', d.id, d.state, d.relation::regclass, d.version,
            sealed.suite_name(d.suite), NULL, d.created_at, NULL,
-           (SELECT pg_catalog.array_agg(COALESCE('recipient ' || r.name, 'master ' || m.id, 'unknown ' || w.recipient) ORDER BY r.name, m.id)
+           (SELECT pg_catalog.array_agg(COALESCE('recipient ' || r.name || CASE WHEN r.legacy THEN ' (legacy)' ELSE '' END, 'master ' || m.id, 'unknown ' || w.recipient) ORDER BY r.name, m.id)
             FROM sealed.data_key_wrap AS w
             LEFT JOIN sealed.master_key AS m ON m.id = w.recipient
             LEFT JOIN sealed.recipient AS r ON r.id = w.recipient

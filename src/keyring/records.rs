@@ -321,7 +321,7 @@ impl RecipientRow {
             Value::Text(self.name.clone()),
             suite_value(self.suite),
             Value::Bytes(self.public_key.clone()),
-            Value::Bool(false),
+            Value::Bool(self.suite.is_legacy()),
             now(),
             Value::Bytes(self.mac.clone()),
         ];

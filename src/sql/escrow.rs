@@ -78,7 +78,7 @@ fn replace_lost_master_key(
         xact::prevent_if_read_only(c"sealed.replace_lost_master_key()");
         require_role("replace a lost master key", &[KEY_ADMIN])?;
         let provider = given("provider", provider)?;
-        let suite = parse_suite(given("suite", suite)?)?;
+        let suite = parse_suite(given("suite", suite)?, false)?;
         if !given("confirm", confirm)? {
             return Err(Error::BadArgument {
                 what: "replacing a lost master key is to be confirmed".to_owned(),

@@ -32,7 +32,7 @@ fn create_master_key(provider: Option<&str>, suite: Option<&str>) -> Uuid {
     let create = || {
         xact::prevent_if_read_only(c"sealed.create_master_key()");
         require_role("create a master key", &[KEY_ADMIN])?;
-        let suite = parse_suite(given("suite", suite)?)?;
+        let suite = parse_suite(given("suite", suite)?, false)?;
         keyring::create_master_key(given("provider", provider)?, suite)
     };
     Uuid::from_bytes(or_report(create()).0)
@@ -43,7 +43,10 @@ fn rotate_master_key(provider: Option<&str>, suite: Option<&str>) -> Uuid {
     let rotate = || {
         xact::prevent_if_read_only(c"sealed.rotate_master_key()");
         require_role("rotate the master key", &[KEY_ADMIN])?;
-        keyring::rotate_master_key(provider, suite.map(parse_suite).transpose()?)
+        keyring::rotate_master_key(
+            provider,
+            suite.map(|suite| parse_suite(suite, false)).transpose()?,
+        )
     };
     Uuid::from_bytes(or_report(rotate()).0)
 }
@@ -58,14 +61,20 @@ fn add_recipient(
     let add = || {
         xact::prevent_if_read_only(c"sealed.add_recipient()");
         require_role("add a recipient", &[KEY_ADMIN])?;
-        if given("legacy", legacy)? {
+        let suite = parse_suite(given("suite", suite)?, true)?;
+        let legacy = given("legacy", legacy)?;
+        if legacy != suite.is_legacy() {
+            let hint = if legacy {
+                "It is no classical suite: leave out \"legacy\"."
+            } else {
+                "A quantum computer would open what is wrapped with it. If the recipient knows nothing \
+                 else: legacy => true."
+            };
             return Err(Error::BadArgument {
-                what: "no classical suite is available".to_owned(),
-                hint: "Give a hybrid or post-quantum public key and leave out \"legacy\"."
-                    .to_owned(),
+                what: format!("suite {suite} does not go with legacy => {legacy}"),
+                hint: hint.to_owned(),
             });
         }
-        let suite = parse_suite(given("suite", suite)?)?;
         let public_key = given("public_key", public_key)?.to_vec();
         keyring::add_recipient(given("name", name)?, public_key, suite)
     };
@@ -154,8 +163,9 @@ fn generate_key() -> TableIterator<'static, (name!(key, Vec<u8>), name!(wrapped,
     TableIterator::once(or_report(pair))
 }
 
-pub(super) fn parse_suite(name: &str) -> Result<Suite, Error> {
-    name.parse().map_err(|_| {
+pub(super) fn parse_suite(name: &str, or_legacy: bool) -> Result<Suite, Error> {
+    let known: &[Suite] = if or_legacy { &Suite::WITH_LEGACY } else { &Suite::ALL };
+    known.iter().copied().find(|suite| suite.name() == name).ok_or_else(|| {
         let known: Vec<_> = Suite::ALL.iter().map(|suite| suite.name()).collect();
         Error::BadArgument {
             what: format!("unknown suite \"{name}\""),

@@ -15,17 +15,29 @@ pub enum Suite {
     XWingAes256 = 1,
     /// HPKE with ML-KEM-1024, HKDF-SHA384, AES-256-GCM.
     MlKem1024Aes256 = 2,
+    /// HPKE with DHKEM(X25519), HKDF-SHA256, AES-256-GCM, as RFC 9180 has it: classical. Only for escrow
+    /// recipients whose systems know nothing else; never for a master key.
+    X25519Aes256 = 3,
 }
 
 impl Suite {
-    /// Every suite there is.
+    /// Every suite that a master key may have.
     pub const ALL: [Suite; 2] = [Suite::XWingAes256, Suite::MlKem1024Aes256];
+    /// Those, and the classical one of legacy recipients.
+    pub const WITH_LEGACY: [Suite; 3] =
+        [Suite::XWingAes256, Suite::MlKem1024Aes256, Suite::X25519Aes256];
+
+    /// Whether a quantum computer would open what was wrapped.
+    pub const fn is_legacy(self) -> bool {
+        matches!(self, Suite::X25519Aes256)
+    }
 
     /// Its name in SQL.
     pub const fn name(self) -> &'static str {
         match self {
             Suite::XWingAes256 => "xwing-aes256gcm",
             Suite::MlKem1024Aes256 => "mlkem1024-aes256gcm",
+            Suite::X25519Aes256 => "x25519-aes256gcm",
         }
     }
 
@@ -34,12 +46,13 @@ impl Suite {
         match self {
             Suite::XWingAes256 => [0x647a, 0x0001, 0x0002],
             Suite::MlKem1024Aes256 => [0x0042, 0x0002, 0x0002],
+            Suite::X25519Aes256 => [0x0020, 0x0001, 0x0002],
         }
     }
 
     /// The suite with these HPKE ids.
     pub fn from_hpke_ids(ids: [u16; 3]) -> Result<Self, Error> {
-        Suite::ALL.into_iter().find(|s| s.hpke_ids() == ids).ok_or(Error::UnknownSuite)
+        Suite::WITH_LEGACY.into_iter().find(|s| s.hpke_ids() == ids).ok_or(Error::UnknownSuite)
     }
 
     /// Length of a public key.
@@ -47,6 +60,7 @@ impl Suite {
         match self {
             Suite::XWingAes256 => 1216,
             Suite::MlKem1024Aes256 => 1568,
+            Suite::X25519Aes256 => 32,
         }
     }
 
@@ -55,13 +69,14 @@ impl Suite {
         match self {
             Suite::XWingAes256 => 1120,
             Suite::MlKem1024Aes256 => 1568,
+            Suite::X25519Aes256 => 32,
         }
     }
 
     /// Length of a private key as HPKE writes it: a seed.
     pub const fn private_key_len(self) -> usize {
         match self {
-            Suite::XWingAes256 => 32,
+            Suite::XWingAes256 | Suite::X25519Aes256 => 32,
             Suite::MlKem1024Aes256 => 64,
         }
     }
@@ -71,7 +86,7 @@ impl TryFrom<u16> for Suite {
     type Error = Error;
 
     fn try_from(id: u16) -> Result<Self, Error> {
-        Suite::ALL.into_iter().find(|s| *s as u16 == id).ok_or(Error::UnknownSuite)
+        Suite::WITH_LEGACY.into_iter().find(|s| *s as u16 == id).ok_or(Error::UnknownSuite)
     }
 }
 
@@ -79,7 +94,7 @@ impl FromStr for Suite {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        Suite::ALL.into_iter().find(|s| s.name() == name).ok_or(Error::UnknownSuite)
+        Suite::WITH_LEGACY.into_iter().find(|s| s.name() == name).ok_or(Error::UnknownSuite)
     }
 }
 
@@ -157,7 +172,8 @@ mod tests {
 
     #[test]
     fn suites_have_one_name_each() {
-        for s in Suite::ALL {
+        for s in Suite::WITH_LEGACY {
+            assert_eq!(s.is_legacy(), !Suite::ALL.contains(&s));
             assert_eq!(s.name().parse(), Ok(s));
             assert_eq!(Suite::try_from(s as u16), Ok(s));
             assert_eq!(Suite::from_hpke_ids(s.hpke_ids()), Ok(s));
@@ -167,7 +183,7 @@ mod tests {
             assert_eq!(bad.parse::<Suite>(), Err(Error::UnknownSuite));
         }
         assert_eq!(Suite::try_from(0), Err(Error::UnknownSuite));
-        assert_eq!(Suite::try_from(3), Err(Error::UnknownSuite));
+        assert_eq!(Suite::try_from(4), Err(Error::UnknownSuite));
         assert_eq!(Suite::from_hpke_ids([0x647a, 2, 2]), Err(Error::UnknownSuite));
     }
 

@@ -10,7 +10,7 @@ use core::fmt;
 use ctutils::CtEq;
 use hpke::aead::AesGcm256;
 use hpke::kdf::{HkdfSha256, HkdfSha384, Kdf};
-use hpke::kem::{Kem, MlKem1024, XWing};
+use hpke::kem::{Kem, MlKem1024, X25519HkdfSha256, XWing};
 use hpke::{Deserializable, OpModeR, OpModeS, PskBundle, Serializable};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
@@ -110,6 +110,8 @@ const INFO: &[u8] = b"pg_sealed key wrap v1";
 
 impl MasterKey {
     /// Derives the key pair, the pre-shared key and the check value from a seed.
+    ///
+    /// Of a legacy suite there are none.
     pub fn derive(id: Id, suite: Suite, seed: &MasterSeed) -> Result<Self, Error> {
         let mut ikm = Zeroizing::new([0; 64]);
         kdf::from_seed(suite, seed.expose(), b"kem v1", &mut ikm[..]);
@@ -118,6 +120,7 @@ impl MasterKey {
             Suite::MlKem1024Aes256 => {
                 Pair::MlKem1024(Box::new(MlKem1024::derive_keypair(&ikm[..])))
             }
+            Suite::X25519Aes256 => return Err(Error::UnknownSuite),
         };
         let mut psk = Zeroizing::new([0; PSK_LEN]);
         kdf::from_seed(suite, seed.expose(), b"dek-wrap psk v1", &mut psk[..]);
@@ -392,6 +395,17 @@ pub fn wrap_key_to(
             let public = parse_public::<MlKem1024>(public_key)?;
             seal::<HkdfSha384, MlKem1024>(rng, &OpModeS::Base, Mode::Base, &public, header, key)
         }
+        Suite::X25519Aes256 => {
+            let public = parse_public::<X25519HkdfSha256>(public_key)?;
+            seal::<HkdfSha256, X25519HkdfSha256>(
+                rng,
+                &OpModeS::Base,
+                Mode::Base,
+                &public,
+                header,
+                key,
+            )
+        }
     }
 }
 
@@ -413,6 +427,10 @@ pub fn open_recipient_record(
             let private = parse_private::<MlKem1024>(private)?;
             open::<HkdfSha384, MlKem1024>(&OpModeR::Base, &private, &record)
         }
+        Suite::X25519Aes256 => {
+            let private = parse_private::<X25519HkdfSha256>(private)?;
+            open::<HkdfSha256, X25519HkdfSha256>(&OpModeR::Base, &private, &record)
+        }
     }?;
     Ok((record.header, key))
 }
@@ -427,6 +445,7 @@ pub fn generate_recipient(rng: &mut impl CryptoRng, suite: Suite) -> (Zeroizing<
     match suite {
         Suite::XWingAes256 => make::<XWing>(rng),
         Suite::MlKem1024Aes256 => make::<MlKem1024>(rng),
+        Suite::X25519Aes256 => make::<X25519HkdfSha256>(rng),
     }
 }
 
@@ -435,6 +454,7 @@ pub fn check_public_key(suite: Suite, public_key: &[u8]) -> Result<(), Error> {
     match suite {
         Suite::XWingAes256 => parse_public::<XWing>(public_key).map(drop),
         Suite::MlKem1024Aes256 => parse_public::<MlKem1024>(public_key).map(drop),
+        Suite::X25519Aes256 => parse_public::<X25519HkdfSha256>(public_key).map(drop),
     }
 }
 

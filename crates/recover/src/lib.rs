@@ -156,6 +156,9 @@ impl MasterPublic {
             return Err(WRONG);
         }
         let suite: Suite = parts.next().and_then(|s| s.parse().ok()).ok_or(WRONG)?;
+        if suite.is_legacy() {
+            return Err(WRONG);
+        }
         let id = parts.next().map(|id| id.replace('-', "")).ok_or(WRONG)?;
         let id = from_hex(&id).and_then(|id| id.try_into().ok()).map(Id).ok_or(WRONG)?;
         let public_key = parts.next().and_then(from_hex).ok_or(WRONG)?;

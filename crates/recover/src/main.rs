@@ -39,6 +39,11 @@ fn run() -> Result<(), Error> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["generate", file] => generate(file, "xwing-aes256gcm"),
+        ["generate", _, "x25519-aes256gcm"] => Err(Error::Text(
+            "x25519-aes256gcm is for systems that know nothing else, and open to a quantum computer; if \
+             that is meant: sealed-recover generate KEYFILE x25519-aes256gcm legacy",
+        )),
+        ["generate", file, suite @ "x25519-aes256gcm", "legacy"] => generate(file, suite),
         ["generate", file, suite] => generate(file, suite),
         ["public", file] => show(&RecoveryKey::read(Path::new(file))?),
         ["unwrap", file] => {

@@ -1,7 +1,7 @@
 //! What it takes to bring data keys back through an escrow recipient.
 
 use hpke::kdf::{HkdfSha256, HkdfSha384};
-use hpke::kem::{Kem, MlKem1024, XWing};
+use hpke::kem::{Kem, MlKem1024, X25519HkdfSha256, XWing};
 use hpke::{OpModeR, Serializable};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -39,6 +39,10 @@ pub fn recipient_public_key(suite: Suite, private: &[u8]) -> Result<Vec<u8>, Err
         }
         Suite::MlKem1024Aes256 => {
             MlKem1024::sk_to_pk(&parse_private::<MlKem1024>(private)?).to_bytes().to_vec()
+        }
+        Suite::X25519Aes256 => {
+            let private = parse_private::<X25519HkdfSha256>(private)?;
+            X25519HkdfSha256::sk_to_pk(&private).to_bytes().to_vec()
         }
     })
 }
