@@ -14,7 +14,8 @@ impl Error {
             | Self::MasterKeyExists
             | Self::NoOperation { .. }
             | Self::NotSealed { .. } => Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            Self::KeyDestroyed { .. } => Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            // Nothing else of ours has it: an application can tell what was shredded from what is broken.
+            Self::KeyDestroyed { .. } => Code::ERRCODE_OPERATOR_INTERVENTION,
             Self::Processor { .. }
             | Self::Unsupported { .. }
             | Self::PlaintextIndex { .. }
