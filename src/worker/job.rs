@@ -25,6 +25,9 @@ const STORE_EVERY: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
 /// Failures one after the other, of a minute and more in the end, before an operation is given up.
 const ATTEMPTS: u32 = 20;
+/// What another session can make of a step: a lock that is not to be had for now, a conflict, a deadlock, a
+/// cancel. Tried again, without a word.
+const OF_OTHERS: [&str; 4] = ["55P03", "40001", "40P01", "57014"];
 /// Values of which the rows are looked for in one go.
 const VALUES: usize = 200_000;
 /// How often no row may be found to refer to a value before none does: one that is updated while the table
@@ -527,21 +530,23 @@ impl Job {
 
     /// After an ERROR, which undid the step.
     fn failed(&mut self, failure: &Failure) -> Next {
-        self.failures += 1;
-        let name = worker::transaction(|| class::relation_name(self.relation));
-        let name = name.unwrap_or_default();
         let code = sqlstate(failure.code);
-        let Failure { message, .. } = failure;
-        crate::pg::xact::log_warning(&format!(
-            "pg_sealed could not go on sealing \"{name}\" again: {message} ({code})"
-        ));
         // What the step had found is gone with it.
         self.run = None;
         self.writers = None;
         self.touched.clear();
-        self.total = Totals::default();
-        self.careful |= reseal::says_damage(failure.code);
         self.values = Values::default();
+        if OF_OTHERS.contains(&code.as_str()) {
+            return self.later(Duration::from_millis(500));
+        }
+        self.failures += 1;
+        let name = worker::transaction(|| class::relation_name(self.relation));
+        let name = name.unwrap_or_default();
+        let Failure { message, .. } = failure;
+        crate::pg::xact::log_warning(&format!(
+            "pg_sealed could not go on sealing \"{name}\" again: {message} ({code})"
+        ));
+        self.careful |= reseal::says_damage(failure.code);
         let last = self.failures >= ATTEMPTS;
         let relation = self.relation;
         // Not the message, which may hold a value of a row: this is stored in plaintext.
