@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build install uninstall check unit test installcheck prove_installcheck upstream fuzz demo bench bench_rotation soak valgrind pg-source image clean
+.PHONY: help setup build install uninstall check unit test installcheck prove_installcheck upstream fuzz demo bench bench_rotation soak faults valgrind pg-source image clean
 
 help: ## this list
 	@sed -nE 's/^([a-z_-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -53,6 +53,9 @@ bench_rotation: setup install ## a new master key for 10,000 data keys: 5 second
 
 soak: setup install ## kill -9 under load and a check of every row after it, CYCLES=1000 (or SECS=)
 	@pg_test/soak
+
+faults: setup ## stop every operation on keys and tables at every step (kill -9, ERROR, others at work), 18 with assertions
+	@pg_test/faults/run
 
 valgrind: setup ## the server tests under memcheck, PostgreSQL 15; hours (T="regress toast" for a part)
 	@pg_test/valgrind $(T)

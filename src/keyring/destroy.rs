@@ -10,8 +10,8 @@ use super::shared::{self, Kind};
 use super::{cache, master};
 use crate::error::Error;
 use crate::pg::catalog::{self, Oid, Table, View};
-use crate::pg::class;
 use crate::pg::xact::End;
+use crate::pg::{class, fault};
 
 thread_local! {
     /// What this transaction has destroyed.
@@ -36,6 +36,7 @@ pub fn destroy_keys(relation: Oid, only: Option<Id>) -> Result<i32, Error> {
             wraps += 1;
         }
         key.destroy()?;
+        fault::place("destroy_key:destroyed");
         forget(Kind::DataKey, key.id);
         let detail = format!("{wraps} wraps removed");
         audit::record(

@@ -14,7 +14,7 @@ use super::shared::{self, Kind};
 use super::{Layout, cache, master};
 use crate::error::Error;
 use crate::pg::catalog::{self, Oid, Table, View};
-use crate::pg::xact;
+use crate::pg::{fault, xact};
 
 /// The layout for new rows of a table. At first need it makes the data key and the layout, inside
 /// the caller's transaction.
@@ -165,8 +165,10 @@ pub fn make(owner: Oid, version: i32, table: Option<Id>) -> Result<Rc<Layout>, E
         insert_escrow(&recipient, &header, dek.expose())?;
         recipients += 1;
     }
+    fault::place("make_layout:key");
     let layout_id = unused_layout_id()?;
     LayoutRow::insert(layout_id, owner, version, &id, &table)?;
+    fault::place("make_layout:layout");
     let detail =
         format!("version {version}, layout {layout_id}, wrapped to {recipients} recipients");
     audit::record(

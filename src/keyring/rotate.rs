@@ -7,6 +7,7 @@ use super::records::{MasterRow, RecipientRow, WrapRow};
 use super::{cache, layouts, master};
 use crate::error::Error;
 use crate::pg::catalog::{self, Oid, Table};
+use crate::pg::fault;
 
 /// Puts a new master key in place of the active one, in this transaction.
 ///
@@ -20,6 +21,7 @@ pub fn rotate_master_key(provider: Option<&str>, suite: Option<Suite>) -> Result
     let provider = provider.unwrap_or(&old.provider);
     let new = master::make(provider, suite.unwrap_or(old.suite))?;
 
+    fault::place("rotate_master_key:made");
     let old_wraps = master::master_wraps()?;
     let mut keys = 0;
     master::for_each_data_key(|header, key| {
@@ -27,7 +29,9 @@ pub fn rotate_master_key(provider: Option<&str>, suite: Option<Suite>) -> Result
         let header = DataKeyHeader { suite, recipient_id, ..*header };
         let record = layouts::wrap_verified(&new, &header, key)?;
         keys += 1;
-        WrapRow::insert(&header.key_id, &new.id(), record)
+        WrapRow::insert(&header.key_id, &new.id(), record)?;
+        fault::place("rotate_master_key:wrapped");
+        Ok(())
     })?;
 
     let old_key = master::unlock(&old.id)?;
@@ -42,8 +46,10 @@ pub fn rotate_master_key(provider: Option<&str>, suite: Option<Suite>) -> Result
 
     for wrap in old_wraps {
         wrap.delete()?;
+        fault::place("rotate_master_key:unwrapped");
     }
     old.retire()?;
+    fault::place("rotate_master_key:retired");
     catalog::advance_command();
     let detail = format!("replaces {}, suite {}, {keys} data keys wrapped", old.id, new.suite());
     let object = provider.to_owned();
@@ -63,5 +69,6 @@ pub fn rotate_data_key(relation: Oid) -> Result<i32, Error> {
     let layout = layouts::make(relation, version, table)?;
     cache::make_current(&layout);
     catalog::relation_changed(relation);
+    fault::place("rotate_data_key:made");
     Ok(layout.version)
 }

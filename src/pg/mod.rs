@@ -6,6 +6,7 @@ pub mod call;
 pub mod catalog;
 pub mod class;
 pub mod cpu;
+pub mod fault;
 pub mod ffi;
 pub mod hook;
 pub mod log;

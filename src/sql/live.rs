@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::keyring::{self, Kind};
 use crate::pg::catalog::{self, Oid};
 use crate::pg::class::{self, Class};
-use crate::pg::{method, user, xact};
+use crate::pg::{fault, method, user, xact};
 use crate::{guc, policy};
 
 #[pg_extern(sql = false)]
@@ -83,6 +83,7 @@ fn seal(class: &Class) -> Result<(), Error> {
     }
     ddl::seal_table(table)?;
     method::set(table, method);
+    fault::place("seal_table:method");
     class::remove_statistics(table);
     mix(class, Kind::Sealed)
 }
@@ -99,6 +100,7 @@ fn unseal(class: &Class) -> Result<(), Error> {
 
 fn mix(class: &Class, target: Kind) -> Result<(), Error> {
     keyring::mix(class.oid, target)?;
+    fault::place("mix:mixed");
     catalog::advance_command();
     // The key of new rows; and what the work is done towards, also of a table that stays empty.
     keyring::current_layout(class.oid)?;

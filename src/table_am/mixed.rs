@@ -12,7 +12,7 @@ use pgrx::pg_sys::Oid;
 use crate::error::Error;
 use crate::keyring;
 pub use crate::keyring::{Kind, Mixed};
-use crate::pg::method;
+use crate::pg::{fault, method};
 
 /// Marks of chunks (docs/format.md).
 const SEALED: u8 = 1;
@@ -82,6 +82,7 @@ pub fn of_chunk(mixed: Option<Mixed>, mark: Option<u8>) -> Option<Kind> {
 pub fn finish(owner: Oid) -> Result<(), Error> {
     let Some(mixed) = keyring::mixed(owner)? else { return Ok(()) };
     keyring::unmix(owner)?;
+    fault::place("finish:unmixed");
     match mixed.target {
         Kind::Sealed => {
             method::forget_missing(owner);
@@ -89,6 +90,7 @@ pub fn finish(owner: Oid) -> Result<(), Error> {
         }
         Kind::Plain => {
             method::set(owner, method::HEAP);
+            fault::place("finish:heap");
             keyring::drop_missing(owner)
         }
     }

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::keyring::{self, Operation};
 use crate::pg::call::Failure;
 use crate::pg::catalog::Oid;
-use crate::pg::{class, method, worker};
+use crate::pg::{class, fault, method, worker};
 use crate::table_am::routine::reseal::{
     self, Access, Batch, Finding, Place, Stuck, Table, Verified, still_runs, with_table,
 };
@@ -176,6 +176,9 @@ impl Job {
     }
 
     fn transaction(&mut self, throttle: &Throttle) -> Result<Step, Failure> {
+        if let Some(run) = &self.run {
+            fault::place_of(|| format!("{}:{}:begin", self.kind.name(), run.phase().name()));
+        }
         let last = matches!(self.run.as_ref().map(Run::phase), Some(Phase::Retire));
         worker::set(c"lock_timeout", if last { c"1s" } else { c"100ms" });
         let rows = matches!(self.run.as_ref().map(Run::phase), Some(Phase::Rows | Phase::Values));
@@ -247,6 +250,7 @@ impl Job {
             None if phase == Phase::Vacuum => Step::Busy,
             None => self.execute(&run, &mut operation)?,
         };
+        fault::place_of(|| format!("{}:{}:done", operation.kind.name(), phase.name()));
         let pace = match &step {
             Step::Found(found) => run.found(*found),
             Step::Busy => Pace::Now,
@@ -267,6 +271,7 @@ impl Job {
         if next != phase || pace != Pace::Now || self.stored.elapsed() >= STORE_EVERY {
             operation.rate = throttle.rate();
             self.store(operation)?;
+            fault::place_of(|| format!("{}:{}:stored", self.kind.name(), phase.name()));
         }
         Ok(if over { Step::Over } else { step })
     }

@@ -306,6 +306,7 @@ impl<'a> Work<'a> {
                 }
                 return Outcome::Replaced;
             }
+            crate::pg::fault::place("reseal:updated");
             toast::delete_replaced(rel, old, stored);
             if indexed != UpdateIndexes::default() {
                 if self.indexes.is_none() {
