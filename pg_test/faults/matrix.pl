@@ -56,13 +56,14 @@ my $lost = q{SELECT (SELECT count(*) FROM sealed.data_key d WHERE state <> 'dest
 	|| (SELECT count(*) FROM sealed.master_key WHERE state = 'active') || ' active, ' || (SELECT count(v) FROM sealed.tables t, LATERAL sealed.verify(t.relation) v WHERE t.relation <> 'doomed'::regclass) || ' rows'};
 my $sealed = q{SELECT count(*) = 0 FROM generate_series(0, pg_relation_size('%s') / 8192 - 1) b, LATERAL heap_page_items(get_raw_page('%s', b::int)) WHERE t_data IS NOT NULL AND (t_infomask2 & 2047 > 0) %s};
 
+my $anew = 'DROP TABLE h; CREATE TABLE h (LIKE t INCLUDING ALL) USING heap; INSERT INTO h SELECT id, 0, v, big FROM t';
 # name, before, the command, the table whose operation is waited for, and what is true in the end
 my @operations = (
 	[ 'rotate_master_key', '', q{SELECT sealed.rotate_master_key()}, undef, q{SELECT count(*) = 1 FROM sealed.master_key WHERE state = 'active'} ],
 	[ 'first key', 'DROP TABLE IF EXISTS fresh; CREATE TABLE fresh (a int) USING sealed_heap', q{INSERT INTO fresh SELECT 1 WHERE NOT EXISTS (TABLE fresh)}, undef, 'SELECT count(*) = 1 FROM fresh' ],
 	[ 'rotate_data_key', '', q{SELECT sealed.rotate_data_key('t')}, 't', q{SELECT count(*) = 1 FROM sealed.data_key WHERE relation = 't'::regclass AND state = 'active'} ],
-	[ 'seal_table', 'ALTER TABLE h SET ACCESS METHOD heap', q{SELECT sealed.seal_table('h')}, 'h', sprintf($sealed, 'h', 'h', '') . ' AND (SELECT count(*) = 0 FROM sealed.mixed_table)' ],
-	[ 'unseal_table', 'ALTER TABLE h SET ACCESS METHOD heap; ALTER TABLE h SET ACCESS METHOD sealed_heap', q{SELECT sealed.unseal_table('h')}, 'h', q{SELECT amname = 'heap' FROM pg_class JOIN pg_am a ON a.oid = relam WHERE pg_class.oid = 'h'::regclass} ],
+	[ 'seal_table', $anew, q{SELECT sealed.seal_table('h')}, 'h', sprintf($sealed, 'h', 'h', '') . ' AND (SELECT count(*) = 0 FROM sealed.mixed_table)' ],
+	[ 'unseal_table', "$anew; ALTER TABLE h SET ACCESS METHOD sealed_heap", q{SELECT sealed.unseal_table('h')}, 'h', q{SELECT amname = 'heap' FROM pg_class JOIN pg_am a ON a.oid = relam WHERE pg_class.oid = 'h'::regclass} ],
 	[ 'destroy_key', 'TRUNCATE doomed; INSERT INTO doomed VALUES (1)', q{SELECT sealed.destroy_key('doomed', confirm => 'doomed') FROM sealed.data_key WHERE relation = 'doomed'::regclass AND state <> 'destroyed' LIMIT 1}, undef, q{SELECT count(*) = 0 FROM sealed.data_key_wrap w JOIN sealed.data_key d ON d.id = w.data_key WHERE d.relation = 'doomed'::regclass} ],
 );
 my ($cells, $bad) = (0, 0);
