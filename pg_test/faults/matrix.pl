@@ -106,6 +106,8 @@ for my $operation (@operations) {
 				for (1 .. 200) { last unless -e "$dir/pg_sealed.fault"; select(undef, undef, undef, 0.02) }
 				push @wrong, 'the place was not passed' if -e "$dir/pg_sealed.fault";
 				unlink "$dir/pg_sealed.fault", "$dir/pg_sealed.go";
+				# (the others are still served for a moment after one was killed)
+				select(undef, undef, undef, 0.5) if $fault eq 'kill';
 				up();
 				my ($ok, $got, $error) = run_sql($sum);
 				push @wrong, $ok ? "rows: $got" : $error unless $ok && $got eq $was;
