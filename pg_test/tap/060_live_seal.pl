@@ -47,7 +47,7 @@ my $bench = sub {
 	my ($out, $err) = ('', '');
 	my $h = IPC::Run::start([ 'pgbench', '-n', '-c', '2', '-T', $seconds, '-f', $script, $node->connstr('postgres') ], '>', \$out, '2>', \$err);
 	return sub {
-		$h->finish;
+		ok($h->finish, 'no client of pgbench stopped') or diag($err);
 		like($out, qr/number of failed transactions: 0 /, 'pgbench had no error') or diag($err);
 		my ($done) = $out =~ /transactions actually processed: (\d+)/;
 		return $done // 0;

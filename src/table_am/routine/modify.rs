@@ -122,7 +122,14 @@ pub unsafe fn to_store(plain: pg_sys::HeapTuple, rel: pg_sys::Relation) -> pg_sy
     unsafe {
         match mixed::target(mixed_of(rel)) {
             Kind::Sealed => seal(plain, owner(rel)),
-            Kind::Plain => pg_sys::heap_copytuple(plain),
+            Kind::Plain => {
+                let copy = pg_sys::heap_copytuple(plain);
+                // What heap_form_tuple() left there says that it is a datum of the table's row type, and
+                // since 15.20 heap_update() compares that with the descriptor of the relation it was given: our
+                // shadow's. In a page these are the transaction fields, which heapam sets.
+                tuple::header(copy).t_choice = std::mem::zeroed();
+                copy
+            }
         }
     }
 }
