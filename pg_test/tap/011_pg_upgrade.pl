@@ -123,7 +123,8 @@ for my $mode ('--copy', '--link', '--swap') {
 	};
 	$new->start;
 	answers($new, 'bank', 'SELECT count(*) FROM ordinary', '10', "$mode: heap tables read without a key");
-	refused($new, 'bank', 'SELECT count(name) FROM client', '58P01', 'root key file .* does not exist', "$mode: sealed ones do not");
+	# (no column of a plaintext index, which after the VACUUM of a rotation answers alone)
+	refused($new, 'bank', 'SELECT count(m) FROM client', '58P01', 'root key file .* does not exist', "$mode: sealed ones do not");
 	rename "$keys.away", $keys or die;
 	my $is = state_of($new);
 	is($is->{$_}, $want->{$_}, "$mode: the same $_") for sort keys %$want;
