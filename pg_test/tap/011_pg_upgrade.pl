@@ -82,7 +82,7 @@ sub state_of {
 	}
 	return \%is;
 }
-$old->safe_psql('bank', 'REFRESH MATERIALIZED VIEW unfilled');
+$old->safe_psql('bank', q{CALL sealed.wait('client', '1 minute'); REFRESH MATERIALIZED VIEW unfilled});    # the old key is retired, or will be
 my $want = state_of($old);
 undamaged($old, 'bank', 'before');
 if ($forget_versions) {
