@@ -18,7 +18,7 @@ use crate::pg::catalog::{self, Table};
 use crate::pg::xact::{self, StepLock};
 
 /// The step that backends do one after the other: deriving a root key takes much memory.
-const UNLOCK_STEP: u32 = 1;
+const UNLOCK_STEP: u16 = 1;
 
 /// A master key of this database, unlocked: from this backend's memory, else from the secret
 /// memory, else by its provider.
@@ -54,7 +54,7 @@ fn unlock_row(row: &MasterRow) -> Result<Rc<MasterKey>, Error> {
 }
 
 fn unlock_by_provider(row: &MasterRow) -> Result<MasterSeed, Error> {
-    let _one_at_a_time = StepLock::wait(UNLOCK_STEP);
+    let _one_at_a_time = StepLock::wait_on_standby_too(UNLOCK_STEP);
     if let Some(seed) = shared::find(Kind::Seed, &row.id) {
         return Ok(seed);
     }

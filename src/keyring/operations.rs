@@ -16,7 +16,7 @@ use crate::pg::catalog::{self, Oid, Row, Table, Value, View};
 use crate::pg::xact::{self, StepLock};
 
 /// The lock on a table's operation (`StepLock`).
-const OPERATION_STEP: u32 = 3;
+const OPERATION_STEP: u16 = 3;
 
 /// An operation, as it is stored.
 pub struct Operation {

@@ -85,7 +85,7 @@ pub fn subtransaction() -> u32 {
     unsafe { pg_sys::GetCurrentSubTransactionId() }
 }
 
-/// Calls `f` with a snapshot in place, which writing to a table that has a TOAST table asks for.
+/// Calls `f` with a snapshot in place, which SQL asks for, and writing to a table that has a TOAST table.
 pub fn with_snapshot<R>(f: impl FnOnce() -> R) -> R {
     // SAFETY: inside a transaction; an ERROR's abort pops what we pushed.
     unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
@@ -244,38 +244,51 @@ unsafe extern "C-unwind" fn exit_event(_code: i32, _arg: pg_sys::Datum) {
     }
 }
 
-/// A lock of the whole database on one named step, held until dropped or the transaction ends.
-///
-/// It keeps a hundred backends from deriving the same root key at once (256 MiB each). An advisory
-/// tag, because a standby refuses strong locks on objects; the class keeps it apart from users' own.
+/// A lock of this database on one named step, held until dropped or the transaction ends. One backend
+/// has it at a time.
 pub struct StepLock {
     tag: pg_sys::LOCKTAG,
 }
 
 impl StepLock {
+    /// Of advisory locks, apart from users' own, whose field 4 is 1 or 2 (`utils/adt/lockfuncs.c`).
     const CLASS: u16 = 0x5EA1;
 
-    /// Waits for the lock; can be cancelled.
-    pub fn wait(step: u32) -> Self {
-        Self::wait_for(0, step)
-    }
-
-    /// Waits for the lock on a step of one relation's; can be cancelled.
-    pub fn wait_of(relation: Oid, step: u32) -> Self {
-        Self::wait_for(relation.to_u32(), step)
-    }
-
-    fn wait_for(relation: u32, step: u32) -> Self {
-        // SAFETY: a plain OID that is set once per backend.
-        let database = unsafe { pg_sys::MyDatabaseId };
-        let tag = pg_sys::LOCKTAG {
-            locktag_field1: database.to_u32(),
-            locktag_field2: relation,
-            locktag_field3: step,
+    /// Waits for the lock, also on a standby; can be cancelled. An advisory one, because a standby refuses
+    /// strong locks on objects.
+    pub fn wait_on_standby_too(step: u16) -> Self {
+        Self::wait_for(pg_sys::LOCKTAG {
+            locktag_field3: step.into(),
             locktag_field4: Self::CLASS,
             locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
             locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
-        };
+            ..Default::default()
+        })
+    }
+
+    /// Waits for the lock on a step that only a server does which writes; can be cancelled.
+    pub fn wait(step: u16) -> Self {
+        Self::wait_of(Oid::INVALID, step)
+    }
+
+    /// Waits for the lock on a step of one relation's; can be cancelled. `pg_locks` shows it as one on an
+    /// object, the relation's column `step`: PostgreSQL locks columns by no such tag, so it is ours alone,
+    /// and who looks for advisory locks finds his own.
+    pub fn wait_of(relation: Oid, step: u16) -> Self {
+        Self::wait_for(pg_sys::LOCKTAG {
+            locktag_field2: pg_sys::RelationRelationId.to_u32(),
+            locktag_field3: relation.to_u32(),
+            locktag_field4: step,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
+            locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+            ..Default::default()
+        })
+    }
+
+    fn wait_for(tag: pg_sys::LOCKTAG) -> Self {
+        // SAFETY: a plain OID that is set once per backend.
+        let database = unsafe { pg_sys::MyDatabaseId };
+        let tag = pg_sys::LOCKTAG { locktag_field1: database.to_u32(), ..tag };
         // SAFETY: the tag is copied; an ERROR (cancel, deadlock) leaves no lock behind.
         unsafe {
             pg_sys::LockAcquire(&tag, pg_sys::ExclusiveLock as pg_sys::LOCKMODE, false, false)
