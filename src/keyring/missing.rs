@@ -17,6 +17,11 @@ pub fn missing(relation: Oid) -> Result<Vec<(i16, Vec<u8>)>, Error> {
     Ok(rows.into_iter().map(|row| (row.attnum, row.value)).collect())
 }
 
+/// The number of the last column that has such a value; 0 if none has.
+pub fn missing_columns(relation: Oid) -> Result<u16, Error> {
+    Ok(missing(relation)?.iter().map(|(attnum, _)| attnum.unsigned_abs()).max().unwrap_or(0))
+}
+
 /// Forgets them: every row was written anew, or the table is dropped. A rollback brings them back.
 pub fn drop_missing(relation: Oid) -> Result<(), Error> {
     let rows = MissingRow::of_relation(relation)?;

@@ -34,7 +34,7 @@ pub use escrow::{
 };
 pub use layouts::{current_layout, drop_keys, layout, preload};
 pub use master::{add_provider, add_recipient, create_master_key};
-pub use missing::{drop_missing, keep_missing, missing};
+pub use missing::{drop_missing, keep_missing, missing, missing_columns};
 pub use mixed::{Kind, Mixed, forget_mixed, mix, mixed, note_plaintext_wal, unmix};
 pub use nonce::next_nonce;
 pub use operations::{
@@ -91,4 +91,9 @@ pub fn init() {
             cache::wipe();
         },
     });
+}
+
+/// Bytes as two lower-case digits each, as people compare them.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

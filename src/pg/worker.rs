@@ -397,14 +397,3 @@ pub fn databases() -> Result<Vec<Oid>, Failure> {
 pub fn check() {
     call::check_for_interrupts();
 }
-
-/// Runs `body` with a snapshot, as SQL and changes of tables that have large values need it.
-pub fn with_snapshot<R>(body: impl FnOnce() -> R) -> R {
-    // SAFETY: in a transaction; an ERROR drops the snapshot with it.
-    unsafe {
-        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
-        let result = body();
-        pg_sys::PopActiveSnapshot();
-        result
-    }
-}

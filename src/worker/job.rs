@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use pgrx::{PgSqlErrorCode, pg_sys};
-use sealed_crypto::LayoutId;
 use sealed_lifecycle::{Found, Kind, Left, Pace, Phase, Run, State};
 
 use super::throttle::Throttle;
@@ -12,9 +11,9 @@ use crate::error::Error;
 use crate::keyring::{self, Operation};
 use crate::pg::call::Failure;
 use crate::pg::catalog::Oid;
-use crate::pg::{class, fault, method, worker};
+use crate::pg::{class, fault, method, worker, xact};
 use crate::table_am::routine::reseal::{
-    self, Access, Batch, Finding, Place, Stuck, Table, Verified, still_runs, with_table,
+    self, Access, Batch, Finding, Place, Stuck, Table, Target, Verified, still_runs, with_table,
 };
 use crate::table_am::routine::scrub::scrub;
 use crate::table_am::{missing, mixed};
@@ -50,7 +49,7 @@ pub struct Job {
     relation: Oid,
     /// As it was stored when `run` began.
     kind: Kind,
-    run: Option<Run<LayoutId>>,
+    run: Option<Run<Target>>,
     due: Instant,
     /// Waits in a row, for a growing pause.
     waits: u32,
@@ -186,7 +185,7 @@ impl Job {
             if rows {
                 reseal::serializable();
             }
-            worker::with_snapshot(|| self.try_step(throttle, None).unwrap_or_else(|e| e.report()))
+            xact::with_snapshot(|| self.try_step(throttle, None).unwrap_or_else(|e| e.report()))
         })
     }
 
@@ -197,7 +196,7 @@ impl Job {
         worker::set(c"lock_timeout", c"100ms");
         done?;
         worker::transaction(|| {
-            worker::with_snapshot(|| {
+            xact::with_snapshot(|| {
                 self.try_step(throttle, Some(Found::Done)).unwrap_or_else(|e| e.report())
             })
         })
@@ -220,9 +219,19 @@ impl Job {
         if operation.state != State::Running {
             return Ok(Step::Over);
         }
-        let Some(newest) = reseal::target(self.relation)? else {
+        let retires = matches!(self.run.as_ref().map(Run::phase), Some(Phase::Retire));
+        if retires && operation.kind == Kind::Unseal {
+            // It becomes a heap table. Before any other lock on it: who waits for more than he has may
+            // deadlock; and before the look at what its rows are to reach.
+            method::lock_alone(self.relation);
+        }
+        let Some(mut newest) = reseal::target(self.relation)? else {
             return self.give_up(operation, "the table has no key");
         };
+        if let Some(run) = self.run.as_ref().filter(|run| run.phase() == Phase::Scrub) {
+            // Every row reached it, and what it was for is gone.
+            newest.natts = run.target().natts;
+        }
         // A table that was being sealed may be on its way back by now.
         if self.kind != operation.kind {
             self.kind = operation.kind;
@@ -232,7 +241,8 @@ impl Job {
         let mut run = match self.run.take() {
             Some(run) => run,
             None => {
-                let run = Run::resume(operation.phase, operation.target, newest);
+                let stored = operation.target.map(|layout| Target { layout, ..newest });
+                let run = Run::resume(operation.phase, stored, newest);
                 if run.phase() == Phase::Rows && operation.phase == Phase::Rows {
                     self.next_block = u32::try_from(operation.next_block).unwrap_or(0);
                 }
@@ -255,7 +265,7 @@ impl Job {
             Step::Found(found) => run.found(*found),
             Step::Busy => Pace::Now,
             Step::Over => {
-                return self.give_up(operation, "the table is no longer one of sealed rows only");
+                return self.give_up(operation, "the table is no longer a sealed one");
             }
         };
         let (next, pass) = (run.phase(), run.pass());
@@ -264,7 +274,7 @@ impl Job {
             self.enter(next);
         }
         operation.phase = next;
-        operation.target = Some(run.target());
+        operation.target = Some(run.target().layout);
         operation.pass = i32::try_from(pass).unwrap_or(i32::MAX);
         self.run = Some(run);
         self.settle(pace, &mut operation)?;
@@ -353,17 +363,13 @@ impl Job {
         }
     }
 
-    fn execute(&mut self, run: &Run<LayoutId>, operation: &mut Operation) -> Result<Step, Error> {
+    fn execute(&mut self, run: &Run<Target>, operation: &mut Operation) -> Result<Step, Error> {
         let (relation, target) = (self.relation, run.target());
         if run.phase() == Phase::Wait {
             return Ok(Step::Found(self.wait()));
         }
         if run.phase() == Phase::Scrub {
             return Ok(Step::Found(self.scrub(operation)?));
-        }
-        if run.phase() == Phase::Retire && self.kind == Kind::Unseal {
-            // It becomes a heap table. Before any other lock on it: who waits for more than he has may deadlock.
-            method::lock_alone(relation);
         }
         let access = with_table(relation, target, |table| {
             Ok::<_, Error>(match run.phase() {
@@ -548,7 +554,7 @@ impl Job {
         let name = worker::transaction(|| class::relation_name(self.relation));
         let name = name.unwrap_or_default();
         let Failure { message, .. } = failure;
-        crate::pg::xact::log_warning(&format!(
+        xact::log_warning(&format!(
             "pg_sealed could not go on sealing \"{name}\" again: {message} ({code})"
         ));
         self.careful |= reseal::says_damage(failure.code);
@@ -569,7 +575,7 @@ impl Job {
                 }
                 Ok::<(), Error>(())
             };
-            worker::with_snapshot(|| store().unwrap_or_else(|e| e.report()));
+            xact::with_snapshot(|| store().unwrap_or_else(|e| e.report()));
         });
         if last && stored.is_ok() {
             return Next::Over;

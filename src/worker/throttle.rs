@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use pgrx::Spi;
 
 use crate::guc;
-use crate::pg::worker;
+use crate::pg::{worker, xact};
 use crate::table_am::routine::reseal::Budget;
 
 /// The longest a batch may hold its locks and its snapshot.
@@ -65,7 +65,7 @@ impl Throttle {
             return false;
         }
         let lag = worker::transaction(|| {
-            worker::with_snapshot(|| {
+            xact::with_snapshot(|| {
                 Spi::get_one::<i64>(
                     "SELECT pg_catalog.max(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), \
                      COALESCE(replay_lsn, flush_lsn, write_lsn, sent_lsn)))::pg_catalog.int8 \

@@ -17,6 +17,7 @@ use super::modify;
 use super::slot;
 use super::toast;
 use crate::error::Error;
+use crate::keyring;
 use crate::pg::call;
 use crate::pg::tuple::{self, SEALED_HOFF};
 use crate::policy;
@@ -35,12 +36,22 @@ pub enum Access<R> {
     Open(R),
 }
 
+/// What all rows of a table are to reach.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// The layout to be under.
+    pub layout: LayoutId,
+    /// Of a table that becomes plain: so many columns a row must have at least. The values kept for rows
+    /// that later columns came after (`sealed.missing_value`) go with its sealed rows.
+    pub natts: u16,
+}
+
 /// An open table of which rows are to be sealed again.
 pub struct Table {
     rel: pg_sys::Relation,
     /// Its TOAST table, or null.
     toast: pg_sys::Relation,
-    target: LayoutId,
+    target: Target,
     /// If plain and sealed rows lie in it: what they are to become.
     mixed: Option<Mixed>,
 }
@@ -49,8 +60,8 @@ impl Table {
     /// Whether a row or chunk is as it is to be.
     fn is_current(&self, t: &Lying) -> bool {
         match mixed::target(self.mixed) {
-            Kind::Sealed => t.layout == Some(self.target),
-            Kind::Plain => t.plain,
+            Kind::Sealed => t.layout == Some(self.target.layout),
+            Kind::Plain => t.plain && t.natts >= self.target.natts,
         }
     }
 }
@@ -60,7 +71,7 @@ pub type Place = (u32, u16);
 
 /// Locks the table as a writer does, without waiting, and calls `work` as its owner: expressions of indexes
 /// are somebody's code (as in VACUUM and REINDEX).
-pub fn with_table<R>(relation: Oid, target: LayoutId, work: impl FnOnce(&Table) -> R) -> Access<R> {
+pub fn with_table<R>(relation: Oid, target: Target, work: impl FnOnce(&Table) -> R) -> Access<R> {
     let lock = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
     // SAFETY: all of this belongs to the transaction; an ERROR in `work` ends that, and with it the change
     // of the user.
@@ -163,6 +174,8 @@ struct Lying {
     layout: Option<LayoutId>,
     /// It is as heap has it.
     plain: bool,
+    /// The columns that a plain row has; of a chunk, more than any row.
+    natts: u16,
     /// Of a chunk: the value's id.
     value: u32,
 }
@@ -195,9 +208,11 @@ unsafe fn lying(
             };
             let visible = pg_sys::HeapTupleSatisfiesVisibility(&mut t, snapshot, buffer);
             let free = (*header).t_infomask & pg_sys::HEAP_XMAX_INVALID as u16 != 0;
+            let mut natts = (*header).t_infomask2 & tuple::NATTS_MASK;
             let (value, layout, plain) = match chunks {
                 None => (0, layout_of(header.cast(), len), slot::is_plain(&mut t)),
                 Some(mixed) => {
+                    natts = u16::MAX;
                     let (value, layout) = toast::chunk_layout(&mut t, (*rel).rd_att);
                     // Bytes of a plain chunk may look like the head of a sealed one.
                     match mixed::of_chunk(mixed, tuple::chunk_mark(&mut t)) {
@@ -207,7 +222,7 @@ unsafe fn lying(
                     }
                 }
             };
-            found.push(Lying { offset, visible, free, layout, plain, value });
+            found.push(Lying { offset, visible, free, layout, plain, natts, value });
         }
         pg_sys::UnlockReleaseBuffer(buffer);
     }
@@ -251,19 +266,22 @@ pub fn says_damage(code: i32) -> bool {
 
 /// Runs VACUUM on a table. In no transaction: it has its own.
 pub fn vacuum(relation: Oid) -> Result<(), call::Failure> {
-    let run = || {
-        // SAFETY: the statement lives in memory that VACUUM's own transactions do not end. Its list is of one
-        // table, by OID; one that is gone meanwhile is passed over.
+    // SAFETY: memory that the transactions of VACUUM do not end; it finds it where a portal's would be. It
+    // is ours until it is deleted below, after an ERROR too, which `transaction` catches.
+    let (portal, memory) = unsafe {
+        let memory = pg_sys::AllocSetContextCreateInternal(
+            pg_sys::TopMemoryContext,
+            c"pg_sealed vacuum".as_ptr(),
+            0,
+            8 * 1024,
+            64 * 1024,
+        );
+        (std::mem::replace(&mut *(&raw mut pg_sys::PortalContext), memory), memory)
+    };
+    let done = crate::pg::worker::transaction(|| {
+        // SAFETY: the statement lives in that memory. Its list is of one table, by OID; one that is gone
+        // meanwhile is passed over.
         unsafe {
-            let memory = pg_sys::AllocSetContextCreateInternal(
-                pg_sys::TopMemoryContext,
-                c"pg_sealed vacuum".as_ptr(),
-                0,
-                8 * 1024,
-                64 * 1024,
-            );
-            let portal = pg_sys::PortalContext;
-            pg_sys::PortalContext = memory;
             let before = pg_sys::MemoryContextSwitchTo(memory);
             let target =
                 pg_sys::makeVacuumRelation(std::ptr::null_mut(), relation, std::ptr::null_mut());
@@ -275,14 +293,22 @@ pub fn vacuum(relation: Oid) -> Result<(), call::Failure> {
             let state = pg_sys::make_parsestate(std::ptr::null_mut());
             pg_sys::MemoryContextSwitchTo(before);
             pg_sys::ExecVacuum(state, statement, true);
-            pg_sys::PortalContext = portal;
-            pg_sys::MemoryContextDelete(memory);
         }
-    };
-    crate::pg::worker::transaction(run)
+    });
+    // SAFETY: made above; VACUUM is over, and nothing else knows of it.
+    unsafe {
+        pg_sys::PortalContext = portal;
+        pg_sys::MemoryContextDelete(memory);
+    }
+    done
 }
 
-/// The catalog's word on the layout that rows are sealed under now.
-pub fn target(relation: Oid) -> Result<Option<LayoutId>, Error> {
-    crate::keyring::newest_layout(relation)
+/// The catalog's word on what rows are to reach now; None if the table has no key.
+pub fn target(relation: Oid) -> Result<Option<Target>, Error> {
+    let Some(layout) = keyring::newest_layout(relation)? else { return Ok(None) };
+    let natts = match keyring::mixed(relation)? {
+        Some(Mixed { target: Kind::Plain, .. }) => keyring::missing_columns(relation)?,
+        _ => 0,
+    };
+    Ok(Some(Target { layout, natts }))
 }
