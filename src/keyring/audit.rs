@@ -19,7 +19,7 @@ use crate::pg::xact::{self, Before, End, StepLock};
 use crate::pg::{class, log};
 
 /// The step of writing to the end of the chain.
-const CHAIN_STEP: u32 = 2;
+const CHAIN_STEP: u16 = 2;
 const INDEX: catalog::Index = c"audit_pkey";
 
 /// What an event is about.
@@ -125,7 +125,7 @@ fn append(entry: &Entry, (last, previous): (i64, [u8; 32])) -> Result<(i64, [u8;
     values.extend(entry.values());
     values.push(Value::Bytes(hash.to_vec()));
     catalog::insert(Table::Audit, &values)?;
-    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = super::hex(&hash);
     log::audit(format!("pg_sealed audit: seq={seq} {} hash={hex}", entry.line()));
     Ok((seq, hash))
 }

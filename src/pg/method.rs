@@ -3,19 +3,17 @@
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary as guard;
 use pgrx::pg_sys::{self, Oid};
 
+use super::class;
+
 /// `HEAP_TABLE_AM_OID` of `catalog/pg_am.dat`.
 pub const HEAP: Oid = Oid::from_u32(2);
 
 /// Waits until nobody else uses the table and its TOAST table, and keeps both until the transaction ends.
 pub fn lock_alone(table: Oid) {
-    let lock = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
-    // SAFETY: an unknown OID is locked for nothing; an ERROR (cancel, deadlock, lock_timeout) leaves no lock.
-    unsafe {
-        pg_sys::LockRelationOid(table, lock);
-        let toast = toast_of(table);
-        if toast != Oid::INVALID {
-            pg_sys::LockRelationOid(toast, lock);
-        }
+    class::lock_exclusively(table);
+    let toast = toast_of(table);
+    if toast != Oid::INVALID {
+        class::lock_exclusively(toast);
     }
 }
 

@@ -54,7 +54,7 @@ fn master_public_key() -> String {
     let show = || {
         require_role("see the public half of the master key", &[KEY_ADMIN, AUDITOR])?;
         let (id, suite, key) = keyring::master_public()?;
-        Ok(format!("pg-sealed-master-public-v1:{suite}:{id}:{}", hex(&key)))
+        Ok(format!("pg-sealed-master-public-v1:{suite}:{id}:{}", keyring::hex(&key)))
     };
     or_report(show())
 }
@@ -63,7 +63,7 @@ fn master_public_key() -> String {
 fn master_fingerprint() -> String {
     let show = || {
         require_role("see the fingerprint of the master key", &[KEY_ADMIN, AUDITOR])?;
-        keyring::master_public().map(|(_, _, key)| hex(&fingerprint(&key)))
+        keyring::master_public().map(|(_, _, key)| keyring::hex(&fingerprint(&key)))
     };
     or_report(show())
 }
@@ -109,8 +109,4 @@ fn import_wraps(records: Option<Array<'_, &[u8]>>) -> i32 {
         keyring::import_wraps(&records)
     };
     or_report(import())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

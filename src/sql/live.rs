@@ -5,12 +5,12 @@ use std::ffi::CStr;
 use pgrx::prelude::*;
 
 use super::keys::or_report;
-use super::{KEY_ADMIN, OPERATOR, ddl, require_role, rotation};
+use super::{ddl, rotation};
 use crate::error::Error;
 use crate::keyring::{self, Kind};
 use crate::pg::catalog::{self, Oid};
 use crate::pg::class::{self, Class};
-use crate::pg::{fault, method, user, xact};
+use crate::pg::{fault, method, xact};
 use crate::{guc, policy};
 
 #[pg_extern(sql = false)]
@@ -35,9 +35,7 @@ fn each_table(
     let partitioned = class::class(relation).is_some_and(|class| class.is_partitioned());
     let tables = if partitioned { class::with_inheritors(relation) } else { vec![relation] };
     for relation in tables {
-        if !user::owns(relation) {
-            require_role(what, &[OPERATOR, KEY_ADMIN])?;
-        }
+        rotation::allow(relation, what)?;
         method::lock_alone(relation);
         let Some(class) = class::class(relation) else { continue };
         if class.has_rows() {

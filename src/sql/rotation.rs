@@ -163,7 +163,8 @@ fn operation_state(relation: Oid) -> Option<String> {
     or_report(state())
 }
 
-fn allow(relation: Oid, what: &str) -> Result<(), Error> {
+/// What an owner may do to a table of his, and who works with keys to any.
+pub(super) fn allow(relation: Oid, what: &str) -> Result<(), Error> {
     if user::owns(relation) {
         return Ok(());
     }
