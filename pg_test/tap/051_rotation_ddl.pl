@@ -126,6 +126,14 @@ $node->safe_psql('postgres', q{SELECT sealed.resume('t')});
 $node->safe_psql('postgres', q{CALL sealed.wait('t', '2 minutes')});
 answers($node, 'postgres', q{SELECT lies('t'), count(*) FROM t}, '3 3|1498', 'and then all is under the new key');
 
+# a rotation that is prepared begins when it is committed
+$node->safe_psql('postgres', sprintf($make, 'two') . q{BEGIN; SELECT sealed.rotate_data_key('two'); PREPARE TRANSACTION 'r';});
+fast(0);
+answers($node, 'postgres', q{SELECT count(*) FROM sealed.progress WHERE relation = 'two'::regclass}, '0', 'prepared: not begun');
+$node->safe_psql('postgres', q{COMMIT PREPARED 'r'});
+ok(until_true('postgres', q{SELECT state = 'done' FROM sealed.operation WHERE relation = 'two'::regclass}), 'committed: it goes by itself');
+$node->safe_psql('postgres', q{DROP TABLE two});
+
 # databases; DROP DATABASE waits for five seconds
 fast(100);
 $node->safe_psql('postgres', 'CREATE DATABASE d');
@@ -136,9 +144,10 @@ my ($rc, $out, $err) = $node->psql('postgres', 'DROP DATABASE d');
 like($err, qr/being accessed by other users/, 'DROP DATABASE says that somebody is there');
 $node->safe_psql('d', q{SELECT sealed.pause('t')});
 ok(until_true('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = 'd'}), 'paused, the worker leaves the database');
+# as if the worker had just crashed; nobody looks into the copy but for its being new
+$node->safe_psql('d', q{UPDATE sealed.operation SET state = 'running'});
 $node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE d');
 $node->safe_psql('d', q{SELECT sealed.resume('t')});
-$node->safe_psql('copy', q{SELECT sealed.resume('t')});
 ok(until_true('copy', q{SELECT rows_done > 200 FROM sealed.progress}), 'a copy goes on by itself, at the same time');
 $node->safe_psql('postgres', 'DROP DATABASE d WITH (FORCE)');
 pass('DROP DATABASE ... FORCE in the middle');

@@ -93,6 +93,10 @@ pub struct Deciders {
     pub created: fn(Oid) -> Result<(), Error>,
     /// Before a relation is dropped.
     pub dropped: fn(Oid) -> Result<(), Error>,
+    /// After COMMIT PREPARED, still in its own transaction.
+    pub prepared_committed: fn() -> Result<(), Error>,
+    /// After a database came into being, still in the same command.
+    pub database_created: fn(Oid),
 }
 
 static DECIDERS: OnceLock<Deciders> = OnceLock::new();
@@ -119,6 +123,9 @@ pub fn install(deciders: Deciders) {
 /// REINDEX CONCURRENTLY builds an index that PostgreSQL does not call a rebuild. Set anew by every
 /// command, so that an ERROR leaves nothing behind that counts.
 static REINDEXING: AtomicBool = AtomicBool::new(false);
+
+/// Whether the last utility command is COMMIT PREPARED. Set anew as well.
+static COMMITS_PREPARED: AtomicBool = AtomicBool::new(false);
 
 /// Whether indexes that are being built were there before, by the command's own word.
 pub fn reindexing() -> bool {
@@ -157,7 +164,8 @@ unsafe extern "C-unwind" fn process_utility(
     unsafe {
         next(statement, query, read_only_tree, context, params, environment, receiver, completion)
     };
-    if watched != Oid::INVALID || add_column::any_wrapped() {
+    let more = add_column::any_wrapped() || COMMITS_PREPARED.load(Ordering::Relaxed);
+    if watched != Oid::INVALID || more {
         // SAFETY: plain arguments.
         unsafe { after_command(watched) };
     }
@@ -173,8 +181,13 @@ unsafe extern "C-unwind" fn before_command(
     // SAFETY: the caller's promise.
     let node = unsafe { (*statement).utilityStmt };
     // SAFETY: every node begins with its tag.
-    let reindex = !node.is_null() && unsafe { (*node).type_ } == pg_sys::NodeTag::T_ReindexStmt;
-    REINDEXING.store(reindex, Ordering::Relaxed);
+    let tag = unsafe { node.as_ref() }.map(|node| node.type_);
+    REINDEXING.store(tag == Some(pg_sys::NodeTag::T_ReindexStmt), Ordering::Relaxed);
+    let commits_prepared = tag == Some(pg_sys::NodeTag::T_TransactionStmt)
+        // SAFETY: the tag says which struct the node is.
+        && unsafe { (*node.cast::<pg_sys::TransactionStmt>()).kind }
+            == pg_sys::TransactionStmtKind::TRANS_STMT_COMMIT_PREPARED;
+    COMMITS_PREPARED.store(commits_prepared, Ordering::Relaxed);
     if context != pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND {
         // SAFETY: as above.
         unsafe { add_column::begin(node) };
@@ -198,6 +211,9 @@ unsafe extern "C-unwind" fn after_command(table: Oid) {
     if table != Oid::INVALID {
         done = done.and_then(|()| (deciders.method_set)(table));
     }
+    if COMMITS_PREPARED.swap(false, Ordering::Relaxed) {
+        done = done.and_then(|()| (deciders.prepared_committed)());
+    }
     if let Err(error) = done {
         error.report();
     }
@@ -219,6 +235,8 @@ unsafe extern "C-unwind" fn object_access(
     unsafe {
         if class == pg_sys::RelationRelationId && sub == 0 {
             relation_access(access, object, arg);
+        } else if class == pg_sys::DatabaseRelationId {
+            database_access(access, object);
         } else if access == pg_sys::ObjectAccessType::OAT_POST_CREATE && sub > 0 {
             column_access(class, object, sub as i16);
         }
@@ -237,6 +255,15 @@ unsafe extern "C-unwind" fn column_access(class: Oid, table: Oid, attnum: i16) {
         && let Err(error) = hook(table, attnum)
     {
         error.report();
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn database_access(access: pg_sys::ObjectAccessType::Type, database: Oid) {
+    if access == pg_sys::ObjectAccessType::OAT_POST_CREATE
+        && let Some(deciders) = DECIDERS.get()
+    {
+        (deciders.database_created)(database);
     }
 }
 

@@ -83,8 +83,8 @@ struct Board {
 static BOARD: Locked<Board> = Locked::new(c"pg_sealed workers");
 
 thread_local! {
-    /// This transaction began something.
-    static WAKES: Cell<bool> = const { Cell::new(false) };
+    /// The database in which this transaction began something: nearly always its own.
+    static WAKES: Cell<Oid> = const { Cell::new(Oid::INVALID) };
 }
 
 /// Registers the launcher. Called once, in the postmaster, while libraries are preloaded.
@@ -95,11 +95,15 @@ pub fn init(mains: Mains) {
     }
     shmem::ask_for(&[&BOARD]);
     xact::listen(Listener {
-        transaction_end: |end| match end {
-            End::Commit if WAKES.take() => want(database()),
+        transaction_end: |end| {
             // What a failed subtransaction wanted may still be wanted by its parents.
-            End::Commit | End::SubAbort => {}
-            End::Abort => WAKES.set(false),
+            if end == End::SubAbort || WAKES.get() == Oid::INVALID {
+                return;
+            }
+            let database = WAKES.replace(Oid::INVALID);
+            if end == End::Commit {
+                want(database);
+            }
         },
         relation_changed: |_| {},
         exit: || {},
@@ -111,7 +115,12 @@ pub fn init(mains: Mains) {
 
 /// Has a worker look into this database once this transaction has committed.
 pub fn wake_at_commit() {
-    WAKES.set(true);
+    WAKES.set(database());
+}
+
+/// Has a worker look into the database that this transaction, CREATE DATABASE's own, makes.
+pub fn wake_new_at_commit(database: Oid) {
+    WAKES.set(database);
 }
 
 fn want(database: Oid) {

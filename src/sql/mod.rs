@@ -13,7 +13,7 @@ use std::ffi::CStr;
 
 use crate::error::Error;
 use crate::pg::hook::{self, Deciders};
-use crate::pg::user;
+use crate::pg::{user, worker};
 use crate::policy;
 
 const KEY_ADMIN: &CStr = c"sealed_key_admin";
@@ -29,6 +29,9 @@ pub fn init() {
         method_set: ddl::method_set,
         created: ddl::created,
         dropped: ddl::dropped,
+        prepared_committed: rotation::prepared_committed,
+        // What its template was doing in the background goes on in the copy.
+        database_created: worker::wake_new_at_commit,
     });
 }
 

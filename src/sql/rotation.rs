@@ -119,6 +119,15 @@ fn change(relation: Oid, next: State) -> Result<(), Error> {
     operation.store()
 }
 
+/// The transaction that was prepared may have begun an operation, of which the backend that prepared it told
+/// nobody.
+pub(super) fn prepared_committed() -> Result<(), Error> {
+    if catalog::installed() && !keyring::running_operations()?.is_empty() {
+        worker::wake_at_commit();
+    }
+    Ok(())
+}
+
 #[pg_extern(sql = false)]
 fn rotate_all(older_than: Option<Interval>) -> SetOfIterator<'static, String> {
     xact::prevent_if_read_only(c"sealed.rotate_all()");
