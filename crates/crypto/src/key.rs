@@ -10,12 +10,12 @@ use core::fmt;
 use ctutils::CtEq;
 use hpke::aead::AesGcm256;
 use hpke::kdf::{HkdfSha256, HkdfSha384, Kdf};
-use hpke::kem::{Kem, MlKem1024, X25519HkdfSha256, XWing};
+use hpke::kem::{Kem, X25519HkdfSha256};
 use hpke::{Deserializable, OpModeR, OpModeS, PskBundle, Serializable};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use crate::xwing::Expanded;
+use crate::kem::{MlKem1024, XWing};
 use crate::{Error, Id, MasterSeed, Suite, kdf};
 
 /// A master key: a KEM key pair and a pre-shared key, all derived from one seed.
@@ -32,7 +32,7 @@ pub struct MasterKey {
 const PSK_LEN: usize = 48;
 
 enum Pair {
-    XWing(Box<(<Expanded as Kem>::PrivateKey, <Expanded as Kem>::PublicKey)>),
+    XWing(Box<(<XWing as Kem>::PrivateKey, <XWing as Kem>::PublicKey)>),
     MlKem1024(Box<(<MlKem1024 as Kem>::PrivateKey, <MlKem1024 as Kem>::PublicKey)>),
 }
 
@@ -116,7 +116,7 @@ impl MasterKey {
         let mut ikm = Zeroizing::new([0; 64]);
         kdf::from_seed(suite, seed.expose(), b"kem v1", &mut ikm[..]);
         let pair = match suite {
-            Suite::XWingAes256 => Pair::XWing(Box::new(Expanded::derive_keypair(&ikm[..]))),
+            Suite::XWingAes256 => Pair::XWing(Box::new(XWing::derive_keypair(&ikm[..]))),
             Suite::MlKem1024Aes256 => {
                 Pair::MlKem1024(Box::new(MlKem1024::derive_keypair(&ikm[..])))
             }
@@ -367,7 +367,7 @@ pub fn unwrap_key(
     }
     let psk = master.psk()?;
     let key = match &master.pair {
-        Pair::XWing(p) => open::<HkdfSha256, Expanded>(&OpModeR::Psk(psk), &p.0, &record)?,
+        Pair::XWing(p) => open::<HkdfSha256, XWing>(&OpModeR::Psk(psk), &p.0, &record)?,
         Pair::MlKem1024(p) => open::<HkdfSha384, MlKem1024>(&OpModeR::Psk(psk), &p.0, &record)?,
     };
     Ok((record.header, key))

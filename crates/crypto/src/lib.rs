@@ -25,6 +25,7 @@ pub mod error;
 mod gcm;
 pub mod id;
 mod kdf;
+mod kem;
 pub mod key;
 pub mod nonce;
 pub mod rng;
@@ -32,7 +33,6 @@ pub mod row;
 pub mod secret;
 pub mod seed;
 mod xaes;
-mod xwing;
 
 pub use rand_core;
 pub use zeroize::Zeroizing;

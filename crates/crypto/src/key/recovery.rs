@@ -1,12 +1,13 @@
 //! What it takes to bring data keys back through an escrow recipient.
 
 use hpke::kdf::{HkdfSha256, HkdfSha384};
-use hpke::kem::{Kem, MlKem1024, X25519HkdfSha256, XWing};
+use hpke::kem::{Kem, X25519HkdfSha256};
 use hpke::{OpModeR, Serializable};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{DataKeyHeader, Expanded, KeyRecord, MasterKey, Mode, Pair, open, parse_private};
+use super::{DataKeyHeader, KeyRecord, MasterKey, Mode, Pair, open, parse_private};
+use crate::kem::{MlKem1024, XWing};
 use crate::{Error, Suite};
 
 /// Opens a record that somebody wrapped to the public half of this master key, in base mode.
@@ -25,7 +26,7 @@ pub fn open_recovered(
         return Err(Error::WrongRecipient);
     }
     let key = match &master.pair {
-        Pair::XWing(p) => open::<HkdfSha256, Expanded>(&OpModeR::Base, &p.0, &record)?,
+        Pair::XWing(p) => open::<HkdfSha256, XWing>(&OpModeR::Base, &p.0, &record)?,
         Pair::MlKem1024(p) => open::<HkdfSha384, MlKem1024>(&OpModeR::Base, &p.0, &record)?,
     };
     Ok((record.header, key))
