@@ -276,7 +276,7 @@ pub fn vacuum(relation: Oid) -> Result<(), call::Failure> {
             8 * 1024,
             64 * 1024,
         );
-        (std::mem::replace(&mut *(&raw mut pg_sys::PortalContext), memory), memory)
+        (std::ptr::replace(&raw mut pg_sys::PortalContext, memory), memory)
     };
     let done = crate::pg::worker::transaction(|| {
         // SAFETY: the statement lives in that memory. Its list is of one table, by OID; one that is gone
