@@ -26,7 +26,7 @@ DECLARE state text; message text; hint text; BEGIN
     GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
   END;
   message := regexp_replace(message, '[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}', 'ID', 'g');
-  message := regexp_replace(message, '/tmp/[^"]*/', '/', 'g');
+  message := regexp_replace(message, '(/tmp/|/[^" ]*/pg_sealed[.]test[.])[^"]*/', '/', 'g');
   RETURN state || ': ' || message || CASE WHEN show_hint AND hint <> '' THEN E'\n' || hint ELSE '' END;
 END $$;
 -- Text that does not compress, the same every time.
