@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use pgrx::{PgSqlErrorCode, pg_sys};
-use sealed_lifecycle::{Found, Kind, Left, Pace, Phase, Run, State};
+use sealed_lifecycle::{Found, Kind, Left, Pace, Phase, Run, State, gives_up};
 
 use super::throttle::Throttle;
 use crate::error::Error;
@@ -22,8 +22,6 @@ use crate::table_am::{missing, mixed};
 const STORE_EVERY: Duration = Duration::from_secs(1);
 /// The longest pause between two attempts at what others keep from being done.
 const LONGEST: Duration = Duration::from_secs(30);
-/// Failures one after the other, of a minute and more in the end, before an operation is given up.
-const ATTEMPTS: u32 = 20;
 /// What another session can make of a step: a lock that is not to be had for now, a conflict, a deadlock, a
 /// cancel. Tried again, without a word.
 const OF_OTHERS: [&str; 4] = ["55P03", "40001", "40P01", "57014"];
@@ -558,7 +556,7 @@ impl Job {
             "pg_sealed could not go on sealing \"{name}\" again: {message} ({code})"
         ));
         self.careful |= reseal::says_damage(failure.code);
-        let last = self.failures >= ATTEMPTS;
+        let last = gives_up(self.failures, &code);
         let relation = self.relation;
         // Not the message, which may hold a value of a row: this is stored in plaintext.
         let says = format!("error {code}, see the server's log");

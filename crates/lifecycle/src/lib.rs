@@ -17,5 +17,5 @@ mod operation;
 mod run;
 
 pub use key::KeyState;
-pub use operation::{Kind, Phase, State};
+pub use operation::{Kind, Phase, State, gives_up};
 pub use run::{Found, Left, Pace, Run};

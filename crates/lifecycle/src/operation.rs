@@ -150,9 +150,31 @@ impl FromStr for Phase {
     }
 }
 
+/// Failures one after the other, of a minute and more in the end, before an operation is given up.
+const ATTEMPTS: u32 = 20;
+/// Classes of SQLSTATE of what the machine or the key provider lacks: room, memory, files, the program or the
+/// passphrase. That is there again some day, and may take longer than the attempts do.
+const OF_SURROUNDINGS: [&str; 5] = ["28", "38", "53", "58", "F0"];
+
+/// Whether an operation is given up after so many failures in a row, of which the last has this SQLSTATE.
+pub fn gives_up(failures: u32, sqlstate: &str) -> bool {
+    failures >= ATTEMPTS && !OF_SURROUNDINGS.iter().any(|class| sqlstate.starts_with(class))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_come_back_is_waited_for() {
+        // a full disk, no memory, a provider that times out, whose file or program is gone, whose passphrase is wrong
+        for code in ["53100", "53200", "58000", "58P01", "38000", "28P01", "F0000"] {
+            assert!(!gives_up(1_000, code), "{code}");
+        }
+        for code in ["XX001", "22012", "42P01"] {
+            assert!(!gives_up(19, code) && gives_up(20, code), "{code}");
+        }
+    }
 
     #[test]
     fn names_lead_back() {
