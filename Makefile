@@ -54,7 +54,7 @@ bench_rotation: setup install ## a new master key for 10,000 data keys: 5 second
 soak: setup install ## kill -9 under load and a check of every row after it, CYCLES=1000 (or SECS=)
 	@pg_test/soak
 
-faults: setup ## stop every operation on keys and tables at every step (kill -9, ERROR, others at work), 18 with assertions
+faults: setup ## every operation on keys and tables x every step x kill -9, ERROR, rollback, promotion, full disk, provider; 18 with assertions
 	@pg_test/faults/run
 
 valgrind: setup ## the server tests under memcheck, PostgreSQL 15; hours (T="regress toast" for a part)

@@ -45,18 +45,6 @@ sub intact {
 	is(leftovers(), '', "$name: no leftover files");
 }
 
-# Ballast leaves so many megabytes free.
-sub leave_free {
-	my ($mb) = @_;
-	unlink "$small/ballast";
-	my ($free) = (split ' ', (split /\n/, `df --output=avail -k $small`)[1]);
-	my $bytes = $free * 1024 - $mb * 1024 * 1024;
-	open my $f, '>', "$small/ballast" or die $!;
-	my $block = "\0" x 65536;
-	for (my $n = $bytes; $n > 0; $n -= 65536) { syswrite($f, $block, $n < 65536 ? $n : 65536) or last; }
-	close $f;
-}
-
 my $full = 'No space left on device';
 my @commands = (
 	[ 'a chunk of one value', q{INSERT INTO t SELECT -1, NULL, noise(1, 8000000)} ],
@@ -82,7 +70,7 @@ for my $c (@commands) {
 	my ($name, $sql, $after, $before_it, $at_the_end) = @$c;
 	$node->safe_psql('postgres', $before_it) if $before_it;
 	$node->safe_psql('postgres', 'CHECKPOINT');
-	leave_free($name =~ /INDEX/ ? 1 : 2);
+	leave_free($small, $name =~ /INDEX/ ? 1 : 2);
 	refused($node, 'postgres', $sql, '53100', $full, "$name: disk full");
 	unlink "$small/ballast";
 	$node->safe_psql('postgres', $after) if $after;
@@ -111,7 +99,7 @@ $wal->start;
 seal_database($wal, 'postgres', "$keys/wal");
 $wal->safe_psql('postgres', q{CREATE TABLE t (id int, v text, big text) USING sealed_heap; ALTER TABLE t ALTER big SET STORAGE external;
 	INSERT INTO t SELECT g, 'before ' || g, noise(g, 5000) FROM generate_series(1, 100) g; CHECKPOINT});
-leave_free(3);
+leave_free($small, 3);
 # single transactions, each acknowledged by its number
 my $script = join('', map { my $g = 100 + $_; "INSERT INTO t VALUES ($g, 'NEEDLE-wal ' || $g, noise($g, 5000));\n\\echo $g\n" } 1 .. 5000);
 append_to_file($wal->basedir . '/script', $script);

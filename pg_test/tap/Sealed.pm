@@ -9,7 +9,7 @@ use Test::More;
 use File::Find;
 use File::Path qw(make_path);
 
-our @EXPORT = qw(keys_dir sealed_node seal_database refused answers slurp_bytes hits page_row flip spew digests undamaged server_of);
+our @EXPORT = qw(keys_dir sealed_node seal_database refused answers slurp_bytes hits page_row flip spew digests undamaged server_of leave_free);
 
 # keys_dir(): a directory for root keys, outside every data directory.
 sub keys_dir {
@@ -29,11 +29,13 @@ sub sealed_node {
 	return $node;
 }
 
-# seal_database(NODE, DATABASE, KEYFILE): the extension, a file provider and a master key.
+# seal_database(NODE, DATABASE, KEYFILE, [KIND, OPTIONS]): the extension, a file provider (or one of that kind, with these options, JSON) and a master key.
 sub seal_database {
-	my ($node, $db, $key) = @_;
+	my ($node, $db, $key, $kind, $options) = @_;
+	$kind //= 'file';
+	$options //= qq({"path": "$key"});
 	$node->safe_psql($db, qq{SET client_min_messages = warning; CREATE EXTENSION pg_sealed; CREATE EXTENSION pageinspect;
-		SELECT sealed.add_key_provider('local', 'file', jsonb_build_object('path', '$key'));
+		SELECT sealed.add_key_provider('local', '$kind', '$options');
 		SELECT sealed.create_master_key('local');
 		CREATE FUNCTION noise(seed int, n int) RETURNS text LANGUAGE sql IMMUTABLE AS
 			\$\$ SELECT left(string_agg(md5(seed || ':' || g), ''), n) FROM generate_series(1, n / 32 + 1) g \$\$;});
@@ -127,6 +129,18 @@ sub undamaged {
 	my ($rc, $out, $err) = $node->psql($db, q{SELECT count(DISTINCT t.relation) > 0, count(v.message), min(t.relation::text || v.message)
 		FROM sealed.tables t LEFT JOIN LATERAL sealed.verify(t.relation) v ON true});
 	is($rc == 0 ? $out : "failed: $err", 't|0|', "$name: sealed.verify of every table");
+}
+
+# leave_free(DIRECTORY, MEGABYTES): a file `ballast` in it leaves so much of the disk free.
+sub leave_free {
+	my ($dir, $mb) = @_;
+	unlink "$dir/ballast";
+	my ($free) = (split ' ', (split /\n/, `df --output=avail -k $dir`)[1]);
+	my $bytes = $free * 1024 - $mb * 1024 * 1024;
+	open my $f, '>', "$dir/ballast" or die $!;
+	my $block = "\0" x 65536;
+	for (my $n = $bytes; $n > 0; $n -= 65536) { syswrite($f, $block, $n < 65536 ? $n : 65536) or last; }
+	close $f;
 }
 
 # server_of(VERSION): the directory of an installed server of that major version that has pg_sealed; undef if there is none.

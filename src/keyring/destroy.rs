@@ -82,6 +82,7 @@ pub fn drop_master_key(id: Id) -> Result<(), Error> {
     let mut vouched = recipients.iter().filter(|recipient| !recipient.suspended());
     vouched.try_for_each(|recipient| master::check_recipient(&active, recipient))?;
     row.delete()?;
+    fault::place("drop_master_key:deleted");
     forget(Kind::Seed, id);
     cache::forget_masters();
     catalog::table_changed(Table::MasterKey)?;

@@ -15,7 +15,7 @@ use super::records::{DataKeyRow, MasterRow, RecipientRow, WrapRow};
 use super::{layouts, master};
 use crate::error::Error;
 use crate::pg::catalog::{self, Table, View};
-use crate::pg::{class, xact};
+use crate::pg::{class, fault, xact};
 
 /// Wraps every data key to every recipient that lacks it, and removes the wraps of recipients that are gone.
 /// Returns how many were added and removed.
@@ -36,6 +36,7 @@ pub fn rewrap_recipients() -> Result<(i32, i32), Error> {
         } else if MasterRow::find(&wrap.recipient)?.is_none() {
             wrap.delete()?;
             removed += 1;
+            fault::place("rewrap_recipients:unwrapped");
         }
     }
     let mut added = 0;
@@ -44,6 +45,7 @@ pub fn rewrap_recipients() -> Result<(i32, i32), Error> {
             if !have.contains(&(header.key_id, recipient.id)) {
                 layouts::insert_escrow(recipient, header, key)?;
                 added += 1;
+                fault::place("rewrap_recipients:wrapped");
             }
         }
         Ok(())
@@ -64,9 +66,11 @@ pub fn drop_recipient(name: &str) -> Result<i32, Error> {
         if wrap.recipient == recipient.id {
             wrap.delete()?;
             removed += 1;
+            fault::place("drop_recipient:unwrapped");
         }
     }
     recipient.delete()?;
+    fault::place("drop_recipient:dropped");
     catalog::advance_command();
     let detail = format!("{removed} wraps removed");
     let (key, object) = (Some(recipient.id), name.to_owned());
@@ -103,10 +107,13 @@ pub fn replace_lost_master_key(provider: &str, suite: Suite) -> Result<Id, Error
         });
     }
     let new = master::make(provider, suite)?;
+    fault::place("replace_lost_master_key:made");
     for recipient in RecipientRow::all()? {
         recipient.suspend()?;
+        fault::place("replace_lost_master_key:suspended");
     }
     lost.retire()?;
+    fault::place("replace_lost_master_key:retired");
     catalog::advance_command();
     let detail = format!("in place of {}, which is lost; suite {suite}", lost.id);
     let (key, object) = (Some(new.id()), provider.to_owned());
@@ -128,6 +135,7 @@ pub fn vouch_recipient(name: &str, public_key: &[u8]) -> Result<(), Error> {
     }
     let active = master::active()?;
     recipient.vouch(&active.recipient_mac(&recipient.id, recipient.suite, public_key))?;
+    fault::place("vouch_recipient:vouched");
     catalog::advance_command();
     let (key, object) = (Some(recipient.id), name.to_owned());
     audit::record("vouch_recipient", Subject { key, object, ..Subject::default() });
@@ -186,8 +194,11 @@ pub fn import_wraps(records: &[Vec<u8>]) -> Result<i32, Error> {
         class::lock_for_rotation(row.relation);
         let record = layouts::wrap_verified(&active, &header, &key)?;
         WrapRow::insert(&header.key_id, &active.id(), record)?;
+        fault::place("import_wraps:wrapped");
         lost.iter().try_for_each(WrapRow::delete)?;
+        fault::place("import_wraps:unwrapped");
         row.retire()?;
+        fault::place("import_wraps:retired");
         catalog::relation_changed(row.relation);
         catalog::advance_command();
         audit::record(

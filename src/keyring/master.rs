@@ -15,6 +15,7 @@ use super::{cache, layouts};
 use crate::error::Error;
 use crate::guc;
 use crate::pg::catalog::{self, Table};
+use crate::pg::fault;
 use crate::pg::xact::{self, StepLock};
 
 /// The step that backends do one after the other: deriving a root key takes much memory.
@@ -131,6 +132,7 @@ pub fn make(provider: &str, suite: Suite) -> Result<Rc<MasterKey>, Error> {
     let id = Id::make(&mut rng);
     let seed = MasterSeed::random(&mut rng);
     let master = Rc::new(MasterKey::derive(id, suite, &seed)?);
+    fault::place("make_master_key:provider");
     let wrapped_seed = with_provider(&provider, |p| {
         let blob = p.wrap(&mut rng, &id, suite, &seed)?;
         Ok((p.unwrap(&id, suite, &blob)? == seed).then_some(blob))
@@ -165,10 +167,13 @@ pub fn add_recipient(name: &str, public_key: Vec<u8>, suite: Suite) -> Result<Id
     let mac = active()?.recipient_mac(&id, suite, &public_key).to_vec();
     let recipient = RecipientRow::new(id, name, suite, public_key, mac);
     recipient.insert()?;
+    fault::place("add_recipient:added");
     let mut keys = 0;
     for_each_data_key(|header, key| {
         keys += 1;
-        layouts::insert_escrow(&recipient, header, key)
+        layouts::insert_escrow(&recipient, header, key)?;
+        fault::place("add_recipient:wrapped");
+        Ok(())
     })?;
     let detail = format!("suite {suite}, {keys} data keys wrapped");
     let object = name.to_owned();

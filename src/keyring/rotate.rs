@@ -42,6 +42,7 @@ pub fn rotate_master_key(provider: Option<&str>, suite: Option<Suite>) -> Result
         master::check_recipient(&old_key, &recipient)?;
         let RecipientRow { id, suite, public_key, .. } = &recipient;
         recipient.vouch(&new.recipient_mac(id, *suite, public_key))?;
+        fault::place("rotate_master_key:vouched");
     }
 
     for wrap in old_wraps {

@@ -1,8 +1,9 @@
 //! Places where a build for tests (feature `faults`) can be made to fail; nothing in every other build.
 //!
 //! The test writes `pg_sealed.fault` into the data directory: a place, how many times it is to be passed first, and
-//! what happens there then, once: `kill`, `error`, or `wait` until `pg_sealed.go` is there. While there is a file
-//! `pg_sealed.places`, every place that is passed is added to it.
+//! what happens there then, once: `kill`, `error`, or `wait` until `pg_sealed.go` is there, in which there may be
+//! `kill` or `error` for after that. While there is a file `pg_sealed.places`, every place that is passed is added
+//! to it.
 
 /// A place between two steps.
 #[cfg(not(feature = "faults"))]
@@ -41,19 +42,28 @@ pub fn place(name: &str) {
         return;
     }
     let _ = std::fs::remove_file("pg_sealed.fault");
+    if what != "wait" {
+        return happen(name, what);
+    }
+    let what = loop {
+        pgrx::check_for_interrupts!();
+        if let Ok(what) = std::fs::read_to_string("pg_sealed.go") {
+            break what;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    };
+    let _ = std::fs::remove_file("pg_sealed.go");
+    happen(name, &what);
+}
+
+#[cfg(feature = "faults")]
+fn happen(name: &str, what: &str) {
     match what {
         "kill" => {
             // SAFETY: ends this process, at once.
             unsafe { libc::raise(libc::SIGKILL) };
         }
         "error" => pgrx::error!("fault at {name}"),
-        "wait" => {
-            while !std::path::Path::new("pg_sealed.go").exists() {
-                pgrx::check_for_interrupts!();
-                std::thread::sleep(std::time::Duration::from_millis(10));
-            }
-            let _ = std::fs::remove_file("pg_sealed.go");
-        }
         _ => {}
     }
 }
