@@ -10,7 +10,7 @@ use Sealed;
 use Matrix;
 
 faults('promotion');
-my ($primary) = serve('primary', "wal_keep_size = 64MB\nmin_wal_size = 32MB\nmax_wal_size = 64MB\n", allows_streaming => 1);
+my ($primary) = serve('primary', "wal_retrieve_retry_interval = '100ms'\nwal_keep_size = 64MB\nmin_wal_size = 32MB\nmax_wal_size = 64MB\n", allows_streaming => 1);
 $primary->backup('start');
 my $replica = PostgreSQL::Test::Cluster->new('replica');
 $replica->init_from_backup($primary, 'start', has_streaming => 1);

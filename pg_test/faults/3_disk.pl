@@ -8,6 +8,7 @@ use File::Path qw(make_path);
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Sealed;
+use Cell;
 use Matrix;
 use Operations;
 
