@@ -546,9 +546,10 @@ class ServerLog:
             text = f.read()
             self.at = f.tell()
         for bad in re.finditer(r"^.*(TRAP:|PANIC:|FailedAssertion|terminated by signal (?!9\b)|stack smashing|memory allocation of|panicked at).*$", text, re.M):
-            # 18 with assertions: a backend that is ending waits for its I/O, sees that the postmaster is gone and ends
-            # inside its own end, with a word of that or (WL_EXIT_ON_PM_DEATH) without. No function of ours is on that stack.
-            if not ("IsTransactionOrTransactionBlock" in bad.group(0) and '"pgstat.c"' in bad.group(0) and postmaster_gone):
+            # 18 with assertions: a backend that waits for its I/O sees that the postmaster is gone and ends there, without a
+            # word (WL_EXIT_ON_PM_DEATH); that end aborts its transaction, waits for I/O once more, and ends inside itself.
+            ends_in_its_end = all(f in text[bad.end():bad.end() + 6000] for f in ("(pgstat_report_stat+", "(proc_exit+", "(WaitLatch+"))
+            if not ("IsTransactionOrTransactionBlock" in bad.group(0) and '"pgstat.c"' in bad.group(0) and postmaster_gone and ends_in_its_end):
                 raise Wrong("the server's log: " + text[max(0, bad.start() - 500):bad.end() + 3000])
 
 
