@@ -93,8 +93,8 @@ pub struct Deciders {
     pub created: fn(Oid) -> Result<(), Error>,
     /// Before a relation is dropped.
     pub dropped: fn(Oid) -> Result<(), Error>,
-    /// After COMMIT PREPARED, still in its own transaction.
-    pub prepared_committed: fn() -> Result<(), Error>,
+    /// After COMMIT PREPARED. What was prepared is committed by now, so it must not fail.
+    pub prepared_committed: fn(),
     /// After a database came into being, still in the same command.
     pub database_created: fn(Oid),
 }
@@ -212,7 +212,7 @@ unsafe extern "C-unwind" fn after_command(table: Oid) {
         done = done.and_then(|()| (deciders.method_set)(table));
     }
     if COMMITS_PREPARED.swap(false, Ordering::Relaxed) {
-        done = done.and_then(|()| (deciders.prepared_committed)());
+        (deciders.prepared_committed)();
     }
     if let Err(error) = done {
         error.report();

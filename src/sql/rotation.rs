@@ -121,11 +121,15 @@ fn change(relation: Oid, next: State) -> Result<(), Error> {
 
 /// The transaction that was prepared may have begun an operation, of which the backend that prepared it told
 /// nobody.
-pub(super) fn prepared_committed() -> Result<(), Error> {
-    if catalog::installed() && !keyring::running_operations()?.is_empty() {
-        worker::wake_at_commit();
+pub(super) fn prepared_committed() {
+    if !catalog::installed() {
+        return;
     }
-    Ok(())
+    match keyring::running_operations() {
+        Ok(running) if running.is_empty() => {}
+        Ok(_) => worker::wake_at_commit(),
+        Err(error) => error.warn(),
+    }
 }
 
 #[pg_extern(sql = false)]
