@@ -217,8 +217,14 @@ impl Job {
         if operation.state != State::Running {
             return Ok(Step::Over);
         }
-        let retires = matches!(self.run.as_ref().map(Run::phase), Some(Phase::Retire));
-        if retires && operation.kind == Kind::Unseal {
+        // A table that was being sealed may be on its way back by now.
+        if self.kind != operation.kind {
+            self.kind = operation.kind;
+            self.run = None;
+            self.forget();
+        }
+        let phase = self.run.as_ref().map(Run::phase);
+        if phase == Some(Phase::Retire) && self.kind == Kind::Unseal {
             // It becomes a heap table. Before any other lock on it: who waits for more than he has may
             // deadlock; and before the look at what its rows are to reach.
             method::lock_alone(self.relation);
@@ -229,12 +235,6 @@ impl Job {
         if let Some(run) = self.run.as_ref().filter(|run| run.phase() == Phase::Scrub) {
             // Every row reached it, and what it was for is gone.
             newest.natts = run.target().natts;
-        }
-        // A table that was being sealed may be on its way back by now.
-        if self.kind != operation.kind {
-            self.kind = operation.kind;
-            self.run = None;
-            self.forget();
         }
         let mut run = match self.run.take() {
             Some(run) => run,
