@@ -61,9 +61,42 @@ impl Gcm {
         text: &mut [u8],
     ) -> Result<Block, Error> {
         match text.len() {
-            len if len <= TINY => Ok(self.seal_short::<TINY_BLOCKS>(iv, text)),
-            len if len <= SHORT => Ok(self.seal_short::<SHORT_BLOCKS>(iv, text)),
+            len if len <= TINY => Ok(self.seal_short::<TINY_BLOCKS>(iv, &[], text)),
+            len if len <= SHORT => Ok(self.seal_short::<SHORT_BLOCKS>(iv, &[], text)),
             _ => self.seal_with(iv, aad, text),
+        }
+    }
+
+    /// Seals with the constant associated data, whole blocks, and then `more` of it. Returns the tag.
+    pub(crate) fn seal_more(
+        &mut self,
+        iv: &[u8; 12],
+        aad: &[u8],
+        more: &[u8],
+        text: &mut [u8],
+    ) -> Result<Block, Error> {
+        debug_assert!(aad.len().is_multiple_of(16), "padding would come in between");
+        match text.len() {
+            len if len <= TINY => Ok(self.seal_short::<TINY_BLOCKS>(iv, more, text)),
+            len if len <= SHORT => Ok(self.seal_short::<SHORT_BLOCKS>(iv, more, text)),
+            _ => self.seal_with(iv, &[aad, more].concat(), text),
+        }
+    }
+
+    /// Opens what [`Self::seal_more`] made. Nothing is written to `out` before the tag is verified.
+    pub(crate) fn open_more(
+        &mut self,
+        iv: &[u8; 12],
+        aad: &[u8],
+        more: &[u8],
+        sealed: &[u8],
+        tag: &Block,
+        out: &mut [u8],
+    ) -> Result<(), Error> {
+        match sealed.len() {
+            len if len <= TINY => self.open_short::<TINY_BLOCKS>(iv, more, sealed, tag, out),
+            len if len <= SHORT => self.open_short::<SHORT_BLOCKS>(iv, more, sealed, tag, out),
+            _ => self.open_with(iv, &[aad, more].concat(), sealed, tag, out),
         }
     }
 
@@ -78,8 +111,8 @@ impl Gcm {
         out: &mut [u8],
     ) -> Result<(), Error> {
         match sealed.len() {
-            len if len <= TINY => self.open_short::<TINY_BLOCKS>(iv, sealed, tag, out),
-            len if len <= SHORT => self.open_short::<SHORT_BLOCKS>(iv, sealed, tag, out),
+            len if len <= TINY => self.open_short::<TINY_BLOCKS>(iv, &[], sealed, tag, out),
+            len if len <= SHORT => self.open_short::<SHORT_BLOCKS>(iv, &[], sealed, tag, out),
             _ => self.open_with(iv, aad, sealed, tag, out),
         }
     }
@@ -113,16 +146,19 @@ impl Gcm {
         self.whole.get_or_insert_with(|| Box::new(self.aes.clone().into()))
     }
 
-    fn seal_short<const N: usize>(&self, iv: &[u8; 12], text: &mut [u8]) -> Block {
+    #[inline(always)]
+    fn seal_short<const N: usize>(&self, iv: &[u8; 12], more: &[u8], text: &mut [u8]) -> Block {
         let mut stream = [[0; 16]; N];
         let (mask, stream) = self.keystream(iv, text.len(), &mut stream);
         apply(stream, (&mut *text).into());
-        xor(mask, &self.ghash(text))
+        xor(mask, &self.ghash(more, text))
     }
 
+    #[inline(always)]
     fn open_short<const N: usize>(
         &self,
         iv: &[u8; 12],
+        more: &[u8],
         sealed: &[u8],
         tag: &Block,
         out: &mut [u8],
@@ -130,7 +166,7 @@ impl Gcm {
         let text = InOutBuf::new(sealed, out).map_err(|_| Error::WrongLength)?;
         let mut stream = [[0; 16]; N];
         let (mask, stream) = self.keystream(iv, sealed.len(), &mut stream);
-        let expected = u128::from_ne_bytes(xor(mask, &self.ghash(sealed)));
+        let expected = u128::from_ne_bytes(xor(mask, &self.ghash(more, sealed)));
         if !bool::from(expected.ct_eq(&u128::from_ne_bytes(*tag))) {
             return Err(Error::Damaged);
         }
@@ -157,8 +193,12 @@ impl Gcm {
     /// take as long as two one by one, and the last ones are waited for; so those that do not make
     /// up a four go first.
     #[inline(always)]
-    fn ghash(&self, sealed: &[u8]) -> Block {
+    fn ghash(&self, more: &[u8], sealed: &[u8]) -> Block {
         let mut hash = self.hash.clone();
+        if !more.is_empty() {
+            hash.update_padded(more);
+        }
+        let aad_bits = self.aad_bits + more.len() as u64 * 8;
         let blocks = sealed.len().div_ceil(16) + 1;
         let (alone, fours) = match blocks {
             0..4 => (0, 0),
@@ -171,7 +211,7 @@ impl Gcm {
 
         let mut end = [[0; 16]; 4];
         let [.., lengths] = &mut end;
-        lengths[..8].copy_from_slice(&self.aad_bits.to_be_bytes());
+        lengths[..8].copy_from_slice(&aad_bits.to_be_bytes());
         lengths[8..].copy_from_slice(&(sealed.len() as u64 * 8).to_be_bytes());
         let (_, end) = end.split_at_mut(4 - blocks.min(4));
         let (text, _) = end.as_flattened_mut().split_at_mut(rest.len());

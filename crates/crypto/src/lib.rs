@@ -7,6 +7,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`row`] | [`LayoutKey`], [`seal_row`], [`open_row`], [`seal_chunk`], [`open_chunk`] |
+//! | [`parts`] | [`Parts`], [`seal_parts`], [`open_part`]: rows of columns in clear and in sealed groups |
 //! | [`nonce`] | [`SaltState`], [`NonceBlock`], [`Nonce`]: no nonce is used twice, by types |
 //! | [`body`] | [`RowBody`]: the three bytes in front of a sealed tuple |
 //! | [`key`] | [`MasterKey`], [`wrap_key`], [`unwrap_key`] and the key record |
@@ -28,6 +29,7 @@ mod kdf;
 mod kem;
 pub mod key;
 pub mod nonce;
+pub mod parts;
 pub mod rng;
 pub mod row;
 pub mod secret;
@@ -47,10 +49,11 @@ pub use crate::key::{
     recipient_public_key, unwrap_key, wrap_key, wrap_key_to,
 };
 pub use crate::nonce::{Nonce, NonceBlock, Reservation, SaltState};
+pub use crate::parts::{MAX_GROUPS, Parts, open_part, seal_parts};
 pub use crate::rng::KernelRng;
 pub use crate::row::{
-    CHUNK_PLAIN, ChunkId, HEADER_LEN, LayoutKey, OVERHEAD, TAG_LEN, open_chunk, open_row,
-    seal_chunk, seal_row, sealed_layout,
+    Build, CHUNK_PLAIN, ChunkId, HEADER_LEN, LayoutKey, OVERHEAD, TAG_LEN, open_chunk, open_row,
+    seal_chunk, seal_row, sealed_as, sealed_layout,
 };
 pub use crate::secret::{Dek, MasterSeed, Secret};
 pub use crate::seed::{parse_seed_blob, unwrap_seed, wrap_seed};

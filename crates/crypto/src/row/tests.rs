@@ -72,7 +72,7 @@ fn the_header_is_as_drawn() {
 
 #[test]
 fn the_associated_data_is_as_drawn() {
-    let aad = aad(What::Chunk, &Id([0x55; 16]), LayoutId::new(0x0102_0304).expect("layout id"));
+    let aad = aad(What::Chunk, &Id([0x55; 16]), LayoutId::new(0x0102_0304).expect("layout id"), 0);
     assert_eq!(&aad[..10], b"pgsealed\x01\x02");
     assert_eq!(aad[10..26], [0x55; 16]);
     assert_eq!(aad[26..], [0, 0, 1, 2, 3, 4]);

@@ -3,7 +3,7 @@
 records are left to interop.mjs, and only messages of the two suites are made here. Not part of the
 test run; needs `pip install cryptography` (50 or later).
 
-    python interop.py check ../v1   opens the golden files
+    python interop.py check ../v1   opens the golden files, and those of ../v2
     python interop.py make OUT      writes a row and HPKE messages for tests/kat.rs to open
 """
 
@@ -43,9 +43,9 @@ def xaes_subkey(key, nonce12):
     return b"".join(halves)
 
 
-def row_cipher(dek, table, layout, label, what, header):
+def row_cipher(dek, table, layout, label, what, header, fmt=1, group=0):
     key = expand(dek, label + table + layout)
-    aad = b"pgsealed" + bytes([1, what]) + table + bytes(2) + layout
+    aad = b"pgsealed" + bytes([fmt, what]) + table + bytes([0, group]) + layout
     nonce = header[:18] + bytes(2) + header[18:]
     return AESGCM(xaes_subkey(key, nonce[:12])), nonce[12:], aad
 
@@ -61,6 +61,23 @@ def open_chunk(f):
     p = f["payload"]
     gcm, iv, aad = row_cipher(f["dek"], f["table"], f["layout"], b"chunk v1", 2, p[:22])
     return gcm.decrypt(iv, p[38:] + p[22:38], aad + f["value_id"] + f["seq"] + f["total"])
+
+
+def open_parts(f):
+    """The clear part, and the plaintext of each group."""
+    p, header = f["payload"], f["payload"][:22]
+    assert (p[0] >> 4, bytes([p[0] & 15]) + p[1:4]) == (2, f["layout"])
+    end = 24 + int.from_bytes(p[22:24], "big")
+    front, bodies = p[:end], []
+    for group in range(1, int.from_bytes(f["groups"], "big") + 1):
+        start, layout = end + 18, f[f"layout_{group}"]
+        tag, end = p[end + 2 : start], start + int.from_bytes(p[end : end + 2], "big")
+        head = bytes([layout[0] | 32]) + layout[1:] + header[4:]
+        dek = f[f"dek_{group}"]
+        gcm, iv, aad = row_cipher(dek, f["table"], layout, b"part v1", 3, head, 2, group)
+        bodies.append(gcm.decrypt(iv, p[start:end] + tag, aad + front))
+    assert end == len(p)
+    return front[24:], bodies
 
 
 def open_seed(f):
@@ -102,6 +119,12 @@ def check(directory):
         f = read(directory, name)
         assert open_chunk(f) == f["plain"], name
         print(name + ": opens")
+    for name in ["parts_none_clear", "parts_one", "parts_eight", "parts_nothing_sealed"]:
+        f = read(Path(directory, "../v2"), name)
+        clear, bodies = open_parts(f)
+        assert clear == f["clear"], name
+        assert bodies == [f[f"body_{i + 1}"] for i in range(len(bodies))], name
+        print(f"{name}: {len(bodies)} groups open")
     for suite in SUITES:
         f = read(directory, "seed_" + suite)
         assert open_seed(f) == f["seed"]
