@@ -84,9 +84,35 @@ CREATE TABLE sealed.layout (
     data_key uuid NOT NULL,
     table_id uuid NOT NULL,
     created_at timestamptz NOT NULL,
+    group_of int4,
+    group_number int2,
+    parts jsonb,
     CONSTRAINT layout_pkey PRIMARY KEY (id)
 ) USING heap;
 CREATE INDEX layout_relation_idx ON sealed.layout (relation);
+COMMENT ON COLUMN sealed.layout.group_of IS 'Of a group of columns: the layout that it is a part of.';
+COMMENT ON COLUMN sealed.layout.parts IS 'If columns are not all sealed under one key: the part of each, 0 in clear, and the keys of the others.';
+
+CREATE TABLE sealed.column_key (
+    id uuid NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    denied text COLLATE "C" NOT NULL CHECK (denied IN ('error', 'null', 'mask')),
+    mask text COLLATE "C",
+    allow_superuser bool NOT NULL,
+    created_at timestamptz NOT NULL,
+    CONSTRAINT column_key_pkey PRIMARY KEY (id),
+    CONSTRAINT column_key_name_key UNIQUE (name)
+) USING heap;
+COMMENT ON TABLE sealed.column_key IS 'Keys that columns of one or several tables share, and what a role sees that may not open them.';
+
+CREATE TABLE sealed.column_key_grant (
+    column_key uuid NOT NULL,
+    role oid NOT NULL,
+    granted_by text COLLATE "C" NOT NULL,
+    granted_at timestamptz NOT NULL,
+    CONSTRAINT column_key_grant_pkey PRIMARY KEY (column_key, role)
+) USING heap;
+COMMENT ON TABLE sealed.column_key_grant IS 'Roles that may open what is sealed under a column key.';
 COMMENT ON TABLE sealed.layout IS 'How rows of tables are sealed. Every sealed row carries the id of its layout.';
 
 CREATE TABLE sealed.missing_value (
@@ -229,6 +255,42 @@ CREATE FUNCTION sealed.rotate_data_key(relation regclass) RETURNS integer
     AS 'MODULE_PATHNAME', 'rotate_data_key_wrapper';
 COMMENT ON FUNCTION sealed.rotate_data_key(regclass) IS
     'Starts a new data key for a table and returns its version. New rows use it at once; the others are sealed again in the background (sealed.progress), unless sealed.reseal is off. Privilege: owner of the table, or role sealed_operator or sealed_key_admin.';
+
+CREATE FUNCTION sealed.create_column_key(name text) RETURNS uuid
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'create_column_key_wrapper';
+COMMENT ON FUNCTION sealed.create_column_key(text) IS
+    'Makes a key that columns of one or several tables may be sealed under: SECURITY LABEL FOR sealed ON COLUMN ... IS ''sealed key=NAME''. Privilege: role sealed_key_admin.';
+
+CREATE FUNCTION sealed.rotate_column_key(name text) RETURNS integer
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'rotate_column_key_wrapper';
+COMMENT ON FUNCTION sealed.rotate_column_key(text) IS
+    'Starts a new version of a column key, and of the data keys of all tables with columns under it, whose rows are sealed again in the background. Returns the version. Privilege: role sealed_key_admin.';
+
+CREATE FUNCTION sealed.drop_column_key(name text) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'drop_column_key_wrapper';
+COMMENT ON FUNCTION sealed.drop_column_key(text) IS
+    'Removes a column key that no rows are or were under. Privilege: role sealed_key_admin.';
+
+CREATE FUNCTION sealed.seal_column(relation regclass, column_name text, key text DEFAULT NULL) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'seal_column_wrapper';
+COMMENT ON FUNCTION sealed.seal_column(regclass, text, text) IS
+    'Labels a column as sealed, under the table''s own key or a column key. Privilege: owner of the table.';
+
+CREATE FUNCTION sealed.unseal_column(relation regclass, column_name text) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'unseal_column_wrapper';
+COMMENT ON FUNCTION sealed.unseal_column(regclass, text) IS
+    'Labels a column as plain: its values lie in clear from now on. Privilege: owner of the table.';
+
+CREATE FUNCTION sealed.column_policies(relation regclass) RETURNS TABLE (attnum int2, column_name text, policy text)
+    LANGUAGE c STRICT STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'column_policies_wrapper';
+COMMENT ON FUNCTION sealed.column_policies(regclass) IS
+    'What security labels ask for each column of a table, its own and those of the partitioned tables above it. Privilege: none.';
 
 CREATE FUNCTION sealed.rotate_all(older_than interval DEFAULT NULL) RETURNS SETOF text
     LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -429,18 +491,35 @@ COMMENT ON VIEW sealed.keys IS
 CREATE VIEW sealed.tables AS
     SELECT c.oid::regclass AS relation, c.relkind, l.id AS layout, l.version AS key_version, l.data_key,
            sealed.suite_name(d.suite) AS suite, l.created_at AS key_created_at,
-           (SELECT pg_catalog.count(*) FROM sealed.layout AS o WHERE o.relation = c.oid) AS layouts,
+           (SELECT pg_catalog.count(*) FROM sealed.layout AS o WHERE o.relation = c.oid AND o.group_of IS NULL) AS layouts,
            (SELECT pg_catalog.count(*) FROM pg_catalog.pg_index AS i WHERE i.indrelid = c.oid) AS plaintext_indexes,
            CASE m.target WHEN 'sealed' THEN 'sealing' WHEN 'plain' THEN 'unsealing' ELSE 'sealed' END AS state
     FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_am AS a ON a.oid = c.relam AND a.amname = 'sealed_heap'
     LEFT JOIN LATERAL (SELECT n.id, n.version, n.data_key, n.created_at FROM sealed.layout AS n
-                       WHERE n.relation = c.oid ORDER BY n.version DESC, n.id DESC LIMIT 1) AS l ON true
+                       WHERE n.relation = c.oid AND n.group_of IS NULL ORDER BY n.version DESC, n.id DESC LIMIT 1) AS l ON true
     LEFT JOIN sealed.data_key AS d ON d.id = l.data_key
     LEFT JOIN sealed.mixed_table AS m ON m.relation = c.oid
     WHERE c.relkind IN ('r', 'm');
 COMMENT ON VIEW sealed.tables IS
     'Sealed tables with the key of their new rows; a table that never had a row has no key. In one whose state is sealing or unsealing plain and sealed rows lie side by side. Privilege: role sealed_auditor, sealed_operator or sealed_key_admin.';
+
+CREATE VIEW sealed.columns AS
+    SELECT t.relation, p.attnum, p.column_name, p.policy, CASE
+               WHEN t.layout IS NULL THEN NULL
+               WHEN l.parts IS NULL THEN 'sealed'
+               WHEN n.part = 0 THEN 'plain'
+               ELSE 'sealed' || COALESCE(' key=' || k.name, '') END AS written,
+           o.state AS operation, o.phase
+    FROM sealed.tables AS t
+    JOIN LATERAL sealed.column_policies(t.relation) AS p ON true
+    JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.relation AND a.attnum = p.attnum AND NOT a.attisdropped
+    LEFT JOIN sealed.layout AS l ON l.id = t.layout
+    LEFT JOIN LATERAL (SELECT COALESCE(l.parts -> 'columns' ->> (p.attnum - 1), l.parts ->> 'later')::int AS part) AS n ON true
+    LEFT JOIN sealed.column_key AS k ON k.id = (l.parts -> 'groups' -> (n.part - 1) ->> 'key')::uuid AND n.part > 0
+    LEFT JOIN sealed.operation AS o ON o.relation = t.relation;
+COMMENT ON VIEW sealed.columns IS
+    'Columns of sealed tables: what labels ask for (policy), how new rows are written, and whether older ones are being brought there (operation). Privilege: role sealed_auditor, sealed_operator or sealed_key_admin.';
 
 CREATE VIEW sealed.leaks AS
     WITH tables AS (SELECT t.relation, t.state, t.relation::text AS name FROM sealed.tables AS t)
@@ -485,9 +564,10 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA sealed FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sealed.is_sealed(regclass), sealed.kept_default(anyelement, oid, int2), sealed.suite_name(int2) TO PUBLIC;
 -- These let owners of tables in, and check it themselves.
 GRANT EXECUTE ON FUNCTION sealed.rotate_data_key(regclass), sealed.pause(regclass), sealed.resume(regclass), sealed.cancel(regclass),
+    sealed.seal_column(regclass, text, text), sealed.unseal_column(regclass, text), sealed.column_policies(regclass),
     sealed.operation_state(regclass), sealed.seal_table(regclass), sealed.unseal_table(regclass), sealed.verify(regclass) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION sealed.rotate_all(interval) TO sealed_key_admin, sealed_operator;
-GRANT SELECT ON sealed.keys, sealed.tables, sealed.progress, sealed.leaks, sealed.status TO sealed_key_admin, sealed_operator, sealed_auditor;
+GRANT SELECT ON sealed.keys, sealed.tables, sealed.columns, sealed.progress, sealed.leaks, sealed.status TO sealed_key_admin, sealed_operator, sealed_auditor;
 GRANT SELECT ON sealed.audit, sealed.audit_pending TO sealed_key_admin, sealed_auditor;
 GRANT EXECUTE ON FUNCTION sealed.export_wraps(text), sealed.master_public_key(), sealed.master_fingerprint() TO sealed_key_admin, sealed_auditor;
 GRANT EXECUTE ON FUNCTION sealed.verify_audit(bigint, bytea) TO sealed_key_admin, sealed_auditor;
@@ -496,6 +576,9 @@ GRANT EXECUTE ON FUNCTION
     sealed.add_key_provider(text, text, jsonb),
     sealed.create_master_key(text, text),
     sealed.rotate_master_key(text, text),
+    sealed.create_column_key(text),
+    sealed.rotate_column_key(text),
+    sealed.drop_column_key(text),
     sealed.add_recipient(text, bytea, text, boolean),
     sealed.rewrap_recipients(),
     sealed.drop_recipient(text),

@@ -23,7 +23,9 @@ impl Error {
             Self::SecretMemory(_) => Code::ERRCODE_OUT_OF_MEMORY,
             Self::NoSuchProvider { .. }
             | Self::NoSuchRecipient { .. }
+            | Self::NoSuchColumnKey { .. }
             | Self::NoSuchName { .. } => Code::ERRCODE_UNDEFINED_OBJECT,
+            Self::NoSuchColumn { .. } => Code::ERRCODE_UNDEFINED_COLUMN,
             Self::Exists { .. } => Code::ERRCODE_DUPLICATE_OBJECT,
             Self::CatalogShape { .. }
             | Self::MasterKeyGone { .. }
@@ -42,7 +44,7 @@ impl Error {
             Self::DamagedRecord | Self::ForeignRecord | Self::BadRecovery { .. } => {
                 Code::ERRCODE_DATA_EXCEPTION
             }
-            Self::Limit { .. } => Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            Self::Limit { .. } | Self::TooManyGroups { .. } => Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             Self::NotAllowed { .. } => Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
             Self::BadArgument { .. } => Code::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::Provider { error, .. } => provider_sqlstate(error),

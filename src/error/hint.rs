@@ -25,6 +25,11 @@ impl Error {
             }
             Self::NoSuchProvider { .. } => "Add it with sealed.add_key_provider(...).",
             Self::NoSuchRecipient { .. } => "Add it with sealed.add_recipient(...).",
+            Self::TooManyGroups { .. } => {
+                "Let some of the columns share a key, or be under the table's own: SECURITY LABEL FOR \
+                 sealed ON COLUMN ... IS 'sealed'."
+            }
+            Self::NoSuchColumnKey { .. } => "Make it with sealed.create_column_key(...).",
             Self::MasterKeyExists => "To replace it, call sealed.rotate_master_key(...).",
             Self::MasterKeyGone { .. } | Self::LayoutGone { .. } | Self::DataKeyGone { .. } => {
                 RESTORE
@@ -77,6 +82,7 @@ impl Error {
             | Self::DamagedRecord
             | Self::Limit { .. }
             | Self::Unsupported { .. }
+            | Self::NoSuchColumn { .. }
             | Self::Crypto(_) => return None,
         };
         Some(hint.to_owned())

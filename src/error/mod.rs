@@ -40,6 +40,18 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// A column key that a label or a call names is not there.
+    NoSuchColumnKey {
+        /// Its name.
+        name: String,
+    },
+    /// A column that a call names is not there.
+    NoSuchColumn {
+        /// The table.
+        relation: String,
+        /// The column.
+        column: String,
+    },
     /// A name that a call gives does not name anything.
     NoSuchName {
         /// What was given.
@@ -145,6 +157,11 @@ pub enum Error {
         relation: String,
         /// Where the row is.
         ctid: String,
+    },
+    /// Columns of a table are to be under more keys than a row may have.
+    TooManyGroups {
+        /// The table.
+        relation: String,
     },
     /// A limit of the stored format.
     Limit {

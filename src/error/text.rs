@@ -19,6 +19,15 @@ impl fmt::Display for Error {
             Self::NoMasterKey => f.write_str("there is no master key in this database"),
             Self::NoSuchProvider { name } => write!(f, "key provider \"{name}\" does not exist"),
             Self::NoSuchRecipient { name } => write!(f, "recipient \"{name}\" does not exist"),
+            Self::NoSuchColumn { relation, column } => {
+                write!(f, "column \"{column}\" of relation \"{relation}\" does not exist")
+            }
+            Self::TooManyGroups { relation } => write!(
+                f,
+                "columns of \"{relation}\" cannot be sealed under more than {} keys",
+                sealed_columns::MAX_GROUPS
+            ),
+            Self::NoSuchColumnKey { name } => write!(f, "column key \"{name}\" does not exist"),
             Self::NoSuchName { name } => write!(f, "\"{name}\" does not exist"),
             Self::Exists { what, name } => write!(f, "{what} \"{name}\" already exists"),
             Self::MasterKeyExists => f.write_str("there already is an active master key"),

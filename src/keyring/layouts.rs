@@ -9,9 +9,10 @@ use sealed_crypto::{
 };
 
 use super::audit::{self, Subject};
-use super::records::{DataKeyRow, LayoutRow, RecipientRow, WrapRow};
+use super::layout_row::{LayoutRow, NewLayout};
+use super::records::{DataKeyRow, RecipientRow, WrapRow};
 use super::shared::{self, Kind};
-use super::{Layout, cache, master};
+use super::{Layout, Parts, cache, columns, master};
 use crate::error::Error;
 use crate::pg::catalog::{self, Oid, Table, View};
 use crate::pg::{fault, xact};
@@ -36,6 +37,12 @@ pub fn layout(id: LayoutId) -> Result<Rc<Layout>, Error> {
         Some(layout) => Ok(layout),
         None => load(&LayoutRow::find(id)?.ok_or(Error::LayoutGone { layout: id.get() })?),
     }
+}
+
+/// The layouts that chunks of a table may be under whose rows are under this one: itself, and its groups'.
+pub fn chunk_layouts(id: LayoutId) -> Result<Vec<LayoutId>, Error> {
+    let groups = LayoutRow::find(id)?.and_then(|row| row.parts).map(|(_, groups)| groups);
+    Ok(std::iter::once(id).chain(groups.unwrap_or_default()).collect())
 }
 
 /// Brings every layout of a table, so that a row of it can be opened where the catalog cannot be read.
@@ -64,13 +71,14 @@ fn find_current(owner: Oid) -> Result<Rc<Layout>, Error> {
     Ok(layout)
 }
 
-/// The newest layout of a table, also one that this very command made.
+/// The newest layout of a table, also one that this very command made. Not one of a group of columns.
 ///
 /// Two sessions that make one at the same time both succeed: the ids tell the layouts apart, and
 /// the larger id is the current one of a version for everybody who sees both.
 pub fn newest(owner: Oid) -> Result<Option<LayoutRow>, Error> {
     let rows = LayoutRow::of_relation(owner, View::Own)?;
-    Ok(rows.into_iter().max_by_key(|row| (row.version, row.id)))
+    let whole = rows.into_iter().filter(|row| row.group_of.is_none());
+    Ok(whole.max_by_key(|row| (row.version, row.id)))
 }
 
 fn load(row: &LayoutRow) -> Result<Rc<Layout>, Error> {
@@ -78,13 +86,13 @@ fn load(row: &LayoutRow) -> Result<Rc<Layout>, Error> {
         return Ok(layout);
     }
     let (dek, due_us) = data_key(row)?;
-    let layout = Rc::new(Layout {
-        id: row.id,
-        relation: row.relation,
-        version: row.version,
-        key: LayoutKey::derive(&dek, &row.table, row.id),
-        due_us,
-    });
+    let key = match row.group_of {
+        None => LayoutKey::derive(&dek, &row.table, row.id),
+        Some((_, group)) => LayoutKey::derive_group(&dek, &row.table, row.id, group),
+    };
+    let parts = row.parts.clone().map(|(division, groups)| Parts { division, groups });
+    let (id, relation, version) = (row.id, row.relation, row.version);
+    let layout = Rc::new(Layout { id, relation, version, key, parts, due_us });
     cache::add(&layout, row.uncommitted);
     Ok(layout)
 }
@@ -106,7 +114,9 @@ fn data_key(row: &LayoutRow) -> Result<(Dek, i64), Error> {
     let damaged = || Error::DamagedDataKey { id: id.to_string() };
     let (master_id, record) = master_wrap(&id)?;
     let header = parse_key_header(&record).map_err(|_| damaged())?;
-    if header.key_id != id || header.table != row.table || known.table != row.table {
+    // A column key is no table's.
+    let of_table = known.relation != Oid::INVALID;
+    if header.key_id != id || header.table != known.table || of_table && known.table != row.table {
         return Err(damaged());
     }
     if let Some(dek) = shared::find(Kind::DataKey, &id) {
@@ -139,8 +149,64 @@ fn master_wrap(data_key: &Id) -> Result<(Id, Vec<u8>), Error> {
     Err(Error::DataKeyGone { id: data_key.to_string() })
 }
 
-/// Makes a new data key and layout of a table.
+/// Makes a new data key and layout of a table, by what the labels of its columns say now.
 pub fn make(owner: Oid, version: i32, table: Option<Id>) -> Result<Rc<Layout>, Error> {
+    // Before the lock below, which is held for longer.
+    let division = columns::wanted(owner)?;
+    let (data_key, dek, table, due_us, recipients) = make_data_key(owner, version, table)?;
+    fault::place("make_layout:key");
+    let id = unused_layout_id()?;
+    let mut parts = None;
+    if let Some(division) = division {
+        let mut groups = Vec::new();
+        for (number, column_key) in (1..).zip(division.groups()) {
+            let group = unused_layout_id()?;
+            let key = match column_key {
+                None => data_key,
+                Some(column_key) => columns::current_key(column_key)?,
+            };
+            LayoutRow::insert(NewLayout {
+                id: group,
+                relation: owner,
+                version,
+                data_key: &key,
+                table: &table,
+                group_of: Some((id, number)),
+                parts: None,
+            })?;
+            groups.push(group);
+        }
+        parts = Some(Parts { division, groups });
+    }
+    LayoutRow::insert(NewLayout {
+        id,
+        relation: owner,
+        version,
+        data_key: &data_key,
+        table: &table,
+        group_of: None,
+        parts: parts.as_ref().map(|parts| (&parts.division, &parts.groups[..])),
+    })?;
+    fault::place("make_layout:layout");
+    let detail = format!("version {version}, layout {id}, wrapped to {recipients} recipients");
+    audit::record(
+        "create_data_key",
+        Subject { key: Some(data_key), relation: Some(owner), detail, ..Subject::default() },
+    );
+    let key = LayoutKey::derive(&dek, &table, id);
+    let layout = Rc::new(Layout { id, relation: owner, version, key, parts, due_us });
+    cache::add(&layout, true);
+    Ok(layout)
+}
+
+/// Makes a data key of a table, or of a column key (then `owner` is no table and `table` its id), and wraps
+/// it to the master key and to every recipient. Returns its id, itself, the uuid it belongs to, when it is
+/// due for a new version, and the number of recipients.
+pub fn make_data_key(
+    owner: Oid,
+    version: i32,
+    table: Option<Id>,
+) -> Result<(Id, Dek, Id, i64, usize), Error> {
     // Before looking for the active master key: a rotation that holds the lock is waited for, one
     // that comes later waits for us and sees what we write.
     catalog::lock_for_writing(Table::DataKeyWrap)?;
@@ -165,26 +231,7 @@ pub fn make(owner: Oid, version: i32, table: Option<Id>) -> Result<Rc<Layout>, E
         insert_escrow(&recipient, &header, dek.expose())?;
         recipients += 1;
     }
-    fault::place("make_layout:key");
-    let layout_id = unused_layout_id()?;
-    LayoutRow::insert(layout_id, owner, version, &id, &table)?;
-    fault::place("make_layout:layout");
-    let detail =
-        format!("version {version}, layout {layout_id}, wrapped to {recipients} recipients");
-    audit::record(
-        "create_data_key",
-        Subject { key: Some(id), relation: Some(owner), detail, ..Subject::default() },
-    );
-
-    let layout = Rc::new(Layout {
-        id: layout_id,
-        relation: owner,
-        version,
-        key: LayoutKey::derive(&dek, &table, layout_id),
-        due_us: now.saturating_add(DataKeyHeader::DUE_US),
-    });
-    cache::add(&layout, true);
-    Ok(layout)
+    Ok((id, dek, table, now.saturating_add(DataKeyHeader::DUE_US), recipients))
 }
 
 /// Wraps a key to a master key and proves, by unwrapping it, that the record is good.

@@ -7,8 +7,10 @@
 mod apps;
 pub mod audit;
 mod cache;
+pub mod columns;
 mod destroy;
 mod escrow;
+mod layout_row;
 mod layouts;
 mod master;
 mod missing;
@@ -19,7 +21,8 @@ mod records;
 mod rotate;
 mod shared;
 
-use sealed_crypto::{LayoutId, LayoutKey};
+use sealed_columns::Division;
+use sealed_crypto::{Id, LayoutId, LayoutKey};
 
 use crate::error::Error;
 use crate::guc;
@@ -32,7 +35,7 @@ pub use escrow::{
     drop_recipient, export_wraps, import_wraps, master_public, replace_lost_master_key,
     rewrap_recipients, vouch_recipient,
 };
-pub use layouts::{current_layout, drop_keys, layout, preload};
+pub use layouts::{chunk_layouts, current_layout, drop_keys, layout, preload};
 pub use master::{add_provider, add_recipient, create_master_key};
 pub use missing::{drop_missing, keep_missing, missing, missing_columns};
 pub use mixed::{Kind, Mixed, forget_mixed, mix, mixed, note_plaintext_wal, unmix};
@@ -53,10 +56,30 @@ pub struct Layout {
     pub relation: Oid,
     /// Which version of the table's data key.
     pub version: i32,
-    /// Row and chunk keys.
+    /// Row and chunk keys. Of a layout of several parts: the chunk key of columns in clear.
     pub key: LayoutKey,
+    /// If rows have several parts: which.
+    pub parts: Option<Parts>,
     /// When a new version is to be made, in microseconds since 2000.
     pub due_us: i64,
+}
+
+/// The parts of the rows of a layout.
+#[derive(Debug)]
+pub struct Parts {
+    /// Which columns are in which.
+    pub division: Division<Id>,
+    /// The layouts of the groups: part 1 and on.
+    pub groups: Vec<LayoutId>,
+}
+
+impl Layout {
+    /// The layout under which chunks of a column's large values are, and its kept default. `attnum` is from 1.
+    pub fn of_chunks(&self, attnum: i16) -> LayoutId {
+        let Some(parts) = &self.parts else { return self.id };
+        let part = parts.division.part_of(usize::from(attnum.unsigned_abs()).saturating_sub(1));
+        part.checked_sub(1).and_then(|group| parts.groups.get(group)).copied().unwrap_or(self.id)
+    }
 }
 
 /// Makes settings, shared memory and the secret memory. Called once, by `_PG_init`.

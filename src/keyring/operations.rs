@@ -9,8 +9,9 @@ use sealed_crypto::{Id, KernelRng, LayoutId};
 use sealed_lifecycle::{KeyState, Kind, Phase, State};
 
 use super::audit::{self, Subject};
+use super::layout_row::LayoutRow;
 use super::layouts;
-use super::records::{LayoutRow, MissingRow};
+use super::records::MissingRow;
 use crate::error::Error;
 use crate::pg::catalog::{self, Oid, Row, Table, Value, View};
 use crate::pg::xact::{self, StepLock};

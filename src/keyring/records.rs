@@ -1,6 +1,6 @@
 //! The rows of the tables in schema `sealed`, typed.
 
-use sealed_crypto::{Id, LayoutId, Suite};
+use sealed_crypto::{Id, Suite};
 
 use super::mixed::{Kind, Mixed};
 use crate::error::Error;
@@ -33,6 +33,8 @@ pub struct DataKeyRow {
     pub destroyed: bool,
     /// Not to be sealed under any more.
     pub retired: bool,
+    pub version: i32,
+    /// The table's uuid, or that of the column key.
     pub table: Id,
     row: Row,
 }
@@ -56,18 +58,6 @@ pub struct RecipientRow {
     row: Option<Row>,
 }
 
-/// A row of `sealed.layout`.
-pub struct LayoutRow {
-    pub id: LayoutId,
-    pub relation: Oid,
-    pub version: i32,
-    pub data_key: Id,
-    pub table: Id,
-    /// Made by this transaction, so it may still vanish.
-    pub uncommitted: bool,
-    row: Row,
-}
-
 /// A row of `sealed.missing_value`.
 pub struct MissingRow {
     pub attnum: i16,
@@ -88,7 +78,7 @@ pub const RETIRED: &str = "retired";
 /// `state` of a data key whose wraps were removed on purpose.
 pub const DESTROYED: &str = "destroyed";
 
-fn now() -> Value {
+pub fn now() -> Value {
     Value::Time(xact::now_us())
 }
 
@@ -100,7 +90,7 @@ fn suite(row: &Row, at: usize) -> Result<Suite, Error> {
     Ok(Suite::try_from(u16::try_from(row.int2(at)?).unwrap_or(0))?)
 }
 
-fn first<T>(rows: Vec<Row>, parse: fn(Row) -> Result<T, Error>) -> Result<Option<T>, Error> {
+pub fn first<T>(rows: Vec<Row>, parse: fn(Row) -> Result<T, Error>) -> Result<Option<T>, Error> {
     rows.into_iter().next().map(parse).transpose()
 }
 
@@ -205,6 +195,7 @@ impl DataKeyRow {
             relation: row.oid(1)?,
             destroyed: state == DESTROYED,
             retired: state == RETIRED,
+            version: row.int4(2)?,
             table: Id(row.uuid(4)?),
             row,
         })
@@ -355,69 +346,6 @@ impl RecipientRow {
     pub fn delete(&self) -> Result<(), Error> {
         self.row.as_ref().map_or(Ok(()), catalog::delete)
     }
-}
-
-impl LayoutRow {
-    fn parse(row: Row) -> Result<Self, Error> {
-        let id = u32::try_from(row.int4(0)?).unwrap_or(0);
-        Ok(Self {
-            id: LayoutId::new(id)?,
-            relation: row.oid(1)?,
-            version: row.int4(2)?,
-            data_key: Id(row.uuid(3)?),
-            table: Id(row.uuid(4)?),
-            uncommitted: row.uncommitted,
-            row,
-        })
-    }
-
-    /// Rows of this table are never changed, so those of the current command may be seen too, and
-    /// those of transactions whose rows we were made to look at before they ended.
-    pub fn find(id: LayoutId) -> Result<Option<Self>, Error> {
-        let key = [(1, Value::Int4(number(id)))];
-        let index = Some(c"layout_pkey");
-        if let Some(row) =
-            first(catalog::scan(Table::Layout, index, &key, View::Own)?, Self::parse)?
-        {
-            return Ok(Some(row));
-        }
-        let rows = catalog::scan(Table::Layout, index, &key, View::InProgress)?;
-        let row = first(rows, Self::parse)?;
-        Ok(row.map(|row| Self { uncommitted: true, ..row }))
-    }
-
-    pub fn of_relation(relation: Oid, view: View) -> Result<Vec<Self>, Error> {
-        let key = [(2, Value::Oid(relation))];
-        let rows = catalog::scan(Table::Layout, Some(c"layout_relation_idx"), &key, view)?;
-        rows.into_iter().map(Self::parse).collect()
-    }
-
-    pub fn insert(
-        id: LayoutId,
-        relation: Oid,
-        version: i32,
-        data_key: &Id,
-        table: &Id,
-    ) -> Result<(), Error> {
-        let values = [
-            Value::Int4(number(id)),
-            Value::Oid(relation),
-            Value::Int4(version),
-            Value::Uuid(data_key.0),
-            Value::Uuid(table.0),
-            now(),
-        ];
-        catalog::insert(Table::Layout, &values)
-    }
-
-    pub fn delete(&self) -> Result<(), Error> {
-        catalog::delete(&self.row)
-    }
-}
-
-/// As SQL has it: ids have 28 bits.
-fn number(id: LayoutId) -> i32 {
-    id.get() as i32
 }
 
 impl MissingRow {

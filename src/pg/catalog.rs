@@ -41,9 +41,13 @@ pub enum Table {
     Operation,
     /// Up to where the WAL holds rows of a table in plaintext.
     PlaintextWal,
+    /// Keys that columns of tables share.
+    ColumnKey,
+    /// Roles that may open what is under a column key.
+    ColumnKeyGrant,
 }
 
-const TABLES: usize = 12;
+const TABLES: usize = 14;
 
 impl Table {
     const fn name(self) -> &'static CStr {
@@ -60,6 +64,8 @@ impl Table {
             Self::AuditPending => c"audit_pending",
             Self::Operation => c"operation",
             Self::PlaintextWal => c"plaintext_wal",
+            Self::ColumnKey => c"column_key",
+            Self::ColumnKeyGrant => c"column_key_grant",
         }
     }
 }
@@ -472,7 +478,8 @@ fn datum(value: &Value) -> Option<pg_sys::Datum> {
         Value::Int2(v) => v.into_datum(),
         Value::Int4(v) => v.into_datum(),
         Value::Int8(v) => v.into_datum(),
-        Value::Oid(v) => v.into_datum(),
+        // (`into_datum` has 0, which belongs to no object, as null)
+        Value::Oid(v) => Some(pg_sys::Datum::from(*v)),
         Value::Uuid(v) => pgrx::Uuid::from_bytes(*v).into_datum(),
         Value::Text(v) => v.as_str().into_datum(),
         Value::Bytes(v) => v.as_slice().into_datum(),

@@ -279,6 +279,14 @@ pub fn lock_for_rotation(table: Oid) {
     unsafe { pg_sys::LockRelationOid(table, lock) };
 }
 
+/// The number of a column, by its name; none of a column that was dropped, nor of a system column.
+pub fn column_number(relation: Oid, name: &str) -> Option<i16> {
+    let name = std::ffi::CString::new(name).ok()?;
+    // SAFETY: a system cache look-up; 0 (`InvalidAttrNumber`) if there is none.
+    let number = unsafe { pg_sys::get_attnum(relation, name.as_ptr()) };
+    (number > 0).then_some(number)
+}
+
 /// Whether a relation is temporary, so that only its own session can read its pages.
 pub fn is_temporary(relation: Oid) -> bool {
     // SAFETY: a system cache look-up; 0 if there is none.

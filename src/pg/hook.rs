@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pgrx::pg_guard;
 use pgrx::pg_sys::{self, Oid};
 
-use super::{add_column, class};
+use super::{add_column, class, label};
 use crate::error::Error;
 
 /// A command that the extension has an opinion on.
@@ -93,6 +93,8 @@ pub struct Deciders {
     pub created: fn(Oid) -> Result<(), Error>,
     /// Before a relation is dropped.
     pub dropped: fn(Oid) -> Result<(), Error>,
+    /// After a security label of ours on a table or a column was stored.
+    pub labelled: fn(Oid) -> Result<(), Error>,
     /// After COMMIT PREPARED. What was prepared is committed by now, so it must not fail.
     pub prepared_committed: fn(),
     /// After a database came into being, still in the same command.
@@ -164,7 +166,8 @@ unsafe extern "C-unwind" fn process_utility(
     unsafe {
         next(statement, query, read_only_tree, context, params, environment, receiver, completion)
     };
-    let more = add_column::any_wrapped() || COMMITS_PREPARED.load(Ordering::Relaxed);
+    let more =
+        add_column::any_wrapped() || label::any() || COMMITS_PREPARED.load(Ordering::Relaxed);
     if watched != Oid::INVALID || more {
         // SAFETY: plain arguments.
         unsafe { after_command(watched) };
@@ -180,6 +183,8 @@ unsafe extern "C-unwind" fn before_command(
     let Some(deciders) = DECIDERS.get() else { return watched };
     // SAFETY: the caller's promise.
     let node = unsafe { (*statement).utilityStmt };
+    // What a command before left that an ERROR ended.
+    label::take_labelled();
     // SAFETY: every node begins with its tag.
     let tag = unsafe { node.as_ref() }.map(|node| node.type_);
     REINDEXING.store(tag == Some(pg_sys::NodeTag::T_ReindexStmt), Ordering::Relaxed);
@@ -210,6 +215,9 @@ unsafe extern "C-unwind" fn after_command(table: Oid) {
     let mut done = add_column::unwrap();
     if table != Oid::INVALID {
         done = done.and_then(|()| (deciders.method_set)(table));
+    }
+    if let Some(table) = label::take_labelled() {
+        done = done.and_then(|()| (deciders.labelled)(table));
     }
     if COMMITS_PREPARED.swap(false, Ordering::Relaxed) {
         (deciders.prepared_committed)();

@@ -9,6 +9,7 @@ pub mod cpu;
 pub mod fault;
 pub mod ffi;
 pub mod hook;
+pub mod label;
 pub mod log;
 pub mod memory;
 pub mod method;

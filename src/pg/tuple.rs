@@ -70,6 +70,20 @@ pub unsafe fn set_chunk_mark(t: pg_sys::HeapTuple, mark: u8) {
     }
 }
 
+/// Gives an opened row what the header of the stored one says about transactions and places.
+pub unsafe fn take_header(stored: pg_sys::HeapTuple, opened: pg_sys::HeapTuple) {
+    // SAFETY: as for `header`; the caller owns the opened row.
+    unsafe {
+        (*opened).t_self = (*stored).t_self;
+        (*opened).t_tableOid = (*stored).t_tableOid;
+        let (from, to) = (header(stored), header(opened));
+        to.t_choice = from.t_choice;
+        to.t_ctid = from.t_ctid;
+        to.t_infomask = to.t_infomask & BODY_BITS | from.t_infomask & !BODY_BITS;
+        to.t_infomask2 = to.t_infomask2 & NATTS_MASK | from.t_infomask2 & !NATTS_MASK;
+    }
+}
+
 /// Whether heap_update() made the new version heap-only (`HeapTupleIsHeapOnly`).
 pub unsafe fn is_heap_only(t: pg_sys::HeapTuple) -> bool {
     // SAFETY: as for `header`.

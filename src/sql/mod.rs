@@ -1,6 +1,7 @@
 //! What users see: functions, and commands that concern sealed tables.
 
 mod audit;
+mod columns;
 mod ddl;
 mod escrow;
 mod keys;
@@ -13,7 +14,7 @@ use std::ffi::CStr;
 
 use crate::error::Error;
 use crate::pg::hook::{self, Deciders};
-use crate::pg::{user, worker};
+use crate::pg::{label, user, worker};
 use crate::policy;
 
 const KEY_ADMIN: &CStr = c"sealed_key_admin";
@@ -23,12 +24,14 @@ const AUDITOR: &CStr = c"sealed_auditor";
 /// Puts the hooks in place. Called once, by `_PG_init`.
 pub fn init() {
     policy::init();
+    label::init(columns::check_label);
     hook::install(Deciders {
         is_sealed: policy::is_sealed,
         before: ddl::before,
         method_set: ddl::method_set,
         created: ddl::created,
         dropped: ddl::dropped,
+        labelled: columns::labelled,
         prepared_committed: rotation::prepared_committed,
         // What its template was doing in the background goes on in the copy.
         database_created: worker::wake_new_at_commit,

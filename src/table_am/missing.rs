@@ -82,9 +82,9 @@ pub fn keep(owner: Oid, attnum: i16, bytes: &[u8]) -> Result<(), Error> {
 /// Seals the kept values of a table again that are not under its newest layout. The caller has the table
 /// locked against who keeps or forgets one.
 pub fn reseal(owner: Oid) -> Result<(), Error> {
-    let newest = keyring::current_layout(owner)?.id;
+    let newest = keyring::current_layout(owner)?;
     for (attnum, sealed) in keyring::missing(owner)? {
-        if sealed_crypto::sealed_layout(&sealed) != Ok(newest) {
+        if sealed_crypto::sealed_layout(&sealed) != Ok(newest.of_chunks(attnum)) {
             let bytes = open_bytes(owner, attnum, &sealed)?;
             keyring::replace_missing(owner, attnum, seal(owner, attnum, &bytes)?)?;
         }
@@ -96,7 +96,7 @@ pub fn reseal(owner: Oid) -> Result<(), Error> {
 fn seal(owner: Oid, attnum: i16, bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let mut payload = vec![0; OVERHEAD];
     payload.extend_from_slice(bytes);
-    row::seal_chunk(owner, &id(attnum, bytes.len())?, &mut payload)?;
+    row::seal_chunk(owner, attnum, &id(attnum, bytes.len())?, &mut payload)?;
     Ok(payload)
 }
 

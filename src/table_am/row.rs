@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use pgrx::pg_sys::Oid;
-use sealed_crypto::{self as crypto, ChunkId, LayoutId, SubkeyCache};
+use sealed_crypto::{self as crypto, Build, ChunkId, LayoutId, Parts, SubkeyCache};
 
 use crate::error::Error;
 use crate::keyring::{self, Layout};
@@ -59,6 +59,48 @@ pub fn open(owner: Oid, payload: &[u8], body: &mut [u8]) -> Result<(), NotOpened
     })
 }
 
+/// The layout of a row of several parts of the table `owner`, and where they are in its payload.
+pub fn parts(owner: Oid, payload: &[u8]) -> Result<(Rc<Layout>, Parts), NotOpened> {
+    let (Build::Parts, id) = crypto::sealed_as(payload).map_err(|_| NotOpened::Damaged)? else {
+        return Err(NotOpened::Damaged);
+    };
+    let layout = layout_named(owner, id)?;
+    let count = layout.parts.as_ref().map_or(0, |parts| parts.groups.len());
+    let parts = Parts::read(payload, count).map_err(|_| NotOpened::Damaged)?;
+    // Without a group nothing would be verified; no layout that was made has none.
+    if count == 0 { Err(NotOpened::Damaged) } else { Ok((layout, parts)) }
+}
+
+/// Opens a group, by its number from 0, of a row that `parts` has looked at.
+pub fn open_group(
+    layout: &Layout,
+    parts: &Parts,
+    group: usize,
+    payload: &[u8],
+    body: &mut [u8],
+) -> Result<(), NotOpened> {
+    let ids = layout.parts.as_ref().map_or(&[][..], |parts| &parts.groups);
+    let id = *ids.get(group).ok_or(NotOpened::Damaged)?;
+    let layout = layout_named(layout.relation, id)?;
+    STATE.with(|state| {
+        let subkeys = &mut state.borrow_mut().subkeys;
+        crypto::open_part(group, &layout.key, subkeys, parts, payload, body)
+            .map_err(|_| NotOpened::Damaged)
+    })
+}
+
+/// Seals a row of several parts in place, which lie in `payload` where `parts` has them.
+pub fn seal_parts(layout: &Layout, parts: &Parts, payload: &mut [u8]) -> Result<(), Error> {
+    let ids = layout.parts.as_ref().map_or(&[][..], |parts| &parts.groups);
+    let groups = ids.iter().map(|id| keyring::layout(*id)).collect::<Result<Vec<_>, _>>()?;
+    let keys: Vec<_> = groups.iter().map(|group| &group.key).collect();
+    let nonce = keyring::next_nonce()?;
+    STATE.with(|state| {
+        let subkeys = &mut state.borrow_mut().subkeys;
+        Ok(crypto::seal_parts(layout.id, &keys, subkeys, nonce, parts, payload)?)
+    })
+}
+
 /// Opens one TOAST chunk of the table `owner`.
 pub fn open_chunk(
     owner: Oid,
@@ -82,9 +124,12 @@ pub fn seal(owner: Oid, payload: &mut [u8]) -> Result<(), Error> {
     })
 }
 
-/// Seals one TOAST chunk of the table `owner` in place.
-pub fn seal_chunk(owner: Oid, id: &ChunkId, payload: &mut [u8]) -> Result<(), Error> {
-    let layout = keyring::current_layout(owner)?;
+/// Seals one TOAST chunk of a value of column `attnum` of the table `owner` in place.
+pub fn seal_chunk(owner: Oid, attnum: i16, id: &ChunkId, payload: &mut [u8]) -> Result<(), Error> {
+    let mut layout = keyring::current_layout(owner)?;
+    if layout.parts.is_some() {
+        layout = keyring::layout(layout.of_chunks(attnum))?;
+    }
     let nonce = keyring::next_nonce()?;
     STATE.with(|state| {
         Ok(crypto::seal_chunk(&layout.key, &mut state.borrow_mut().subkeys, nonce, id, payload)?)
@@ -129,7 +174,10 @@ fn near(id: LayoutId) -> usize {
 
 /// The layout a sealed message names, if it is one of the table `owner`.
 fn layout_of(owner: Oid, payload: &[u8]) -> Result<Rc<Layout>, NotOpened> {
-    let id = crypto::sealed_layout(payload).map_err(|_| NotOpened::Damaged)?;
+    layout_named(owner, crypto::sealed_layout(payload).map_err(|_| NotOpened::Damaged)?)
+}
+
+fn layout_named(owner: Oid, id: LayoutId) -> Result<Rc<Layout>, NotOpened> {
     let layout = STATE.with(|s| s.borrow().near[near(id)].clone().filter(|l| l.id == id));
     let layout = match layout {
         Some(layout) => layout,

@@ -93,7 +93,7 @@ impl<K> Division<K> {
 
     /// The columns of a part among the first `natts`, as indexes from 0.
     #[inline]
-    pub fn columns_of(&self, part: usize, natts: usize) -> impl Iterator<Item = usize> {
+    pub fn columns_of(&self, part: usize, natts: usize) -> impl Iterator<Item = usize> + Clone {
         (0..natts).filter(move |index| self.part_of(*index) == part)
     }
 }

@@ -127,6 +127,23 @@ impl Id {
     }
 }
 
+impl FromStr for Id {
+    type Err = Error;
+
+    /// Reads what `Display` writes: 32 hexadecimal digits, with or without dashes.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let mut digits = text.chars().filter(|c| *c != '-').map(|c| c.to_digit(16));
+        let mut id = Self::NIL;
+        for byte in &mut id.0 {
+            match (digits.next(), digits.next()) {
+                (Some(Some(high)), Some(Some(low))) => *byte = (high << 4 | low) as u8,
+                _ => return Err(Error::WrongLength),
+            }
+        }
+        if digits.next().is_some() { Err(Error::WrongLength) } else { Ok(id) }
+    }
+}
+
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, b) in self.0.iter().enumerate() {

@@ -8,7 +8,7 @@ use sealed_crypto::Zeroizing;
 
 use super::toast::{self, Attribute};
 use crate::error::Error;
-use crate::pg::tuple::{self, BODY_BITS, NATTS_MASK, varlena};
+use crate::pg::tuple::{self, NATTS_MASK, varlena};
 use crate::pg::{add_column, call};
 use crate::table_am::missing::{self, Missing};
 
@@ -38,33 +38,47 @@ pub unsafe fn complete(
         if !may_lack(row, desc, owner) {
             return Ok(None);
         }
-        let natts = (tuple::header(row).t_infomask2 & NATTS_MASK) as i16;
-        let values = missing::of(owner)?;
-        let lacks = |m: &&Missing| m.attnum > natts && i32::from(m.attnum) <= (*desc).natts;
-        if !values.iter().any(|m| lacks(&m)) {
+        let natts = tuple::header(row).t_infomask2 & NATTS_MASK;
+        let width = (*desc).natts as usize;
+        if !missing::of(owner)?.iter().any(|m| lacks(m, natts.into(), width)) {
             return Ok(None);
         }
-        let width = (*desc).natts as usize;
         let (mut datums, mut isnull) = (vec![pg_sys::Datum::null(); width], vec![true; width]);
         pg_sys::heap_deform_tuple(row, desc, datums.as_mut_ptr(), isnull.as_mut_ptr());
-        for m in values.iter().filter(lacks) {
-            let at = m.attnum as usize - 1;
-            let attribute = toast::attribute(desc, at);
-            if !attribute.dropped {
-                datums[at] = datum(&attribute, m.words());
-                isnull[at] = false;
-            }
-        }
+        supply(owner, desc, natts.into(), &mut datums, &mut isnull)?;
         let full = pg_sys::heap_form_tuple(desc, datums.as_mut_ptr(), isnull.as_mut_ptr());
-        (*full).t_self = (*row).t_self;
-        (*full).t_tableOid = (*row).t_tableOid;
-        let (from, to) = (tuple::header(row), tuple::header(full));
-        to.t_choice = from.t_choice;
-        to.t_ctid = from.t_ctid;
-        to.t_infomask = to.t_infomask & BODY_BITS | from.t_infomask & !BODY_BITS;
-        to.t_infomask2 = to.t_infomask2 & NATTS_MASK | from.t_infomask2 & !NATTS_MASK;
+        tuple::take_header(row, full);
         Ok(Some(full))
     }
+}
+
+/// Whether a row that was written with `natts` columns lacks this one, of the first `width`.
+fn lacks(m: &Missing, natts: usize, width: usize) -> bool {
+    (natts + 1..=width).contains(&usize::from(m.attnum.unsigned_abs()))
+}
+
+/// Gives kept values to columns that a row was written without: those beyond `natts`, as far as the arrays go.
+pub unsafe fn supply(
+    owner: pg_sys::Oid,
+    desc: pg_sys::TupleDesc,
+    natts: usize,
+    values: &mut [pg_sys::Datum],
+    isnull: &mut [bool],
+) -> Result<(), Error> {
+    if missing::known_none(owner) {
+        return Ok(());
+    }
+    let width = values.len();
+    for m in missing::of(owner)?.iter().filter(|m| lacks(m, natts, width)) {
+        let at = usize::from(m.attnum.unsigned_abs()) - 1;
+        // SAFETY: a column of the descriptor. The value lives as long as this backend knows the table; who
+        // keeps the row longer copies it.
+        let attribute = unsafe { toast::attribute(desc, at) };
+        if !attribute.dropped {
+            (values[at], isnull[at]) = (datum(&attribute, m.words()), false);
+        }
+    }
+    Ok(())
 }
 
 /// A kept value as a datum; good for as long as the words.

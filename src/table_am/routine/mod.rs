@@ -11,6 +11,7 @@ mod changed;
 mod estimate;
 mod missing;
 mod modify;
+mod parts;
 pub mod reseal;
 mod rewrite;
 mod scan;

@@ -10,6 +10,7 @@ use pgrx::pg_sys;
 use sealed_crypto::{OVERHEAD, RowBody};
 
 use super::changed::Sets;
+use super::parts;
 use super::slot::{self, GROWTH};
 use super::{is_toast, owner, toast};
 use crate::error::Error;
@@ -121,7 +122,10 @@ pub unsafe fn to_store(plain: pg_sys::HeapTuple, rel: pg_sys::Relation) -> pg_sy
     // SAFETY: as for `seal`.
     unsafe {
         match mixed::target(mixed_of(rel)) {
-            Kind::Sealed => seal(plain, owner(rel)),
+            Kind::Sealed => match parts::layout_to_write(rel) {
+                None => seal(plain, owner(rel)),
+                Some(layout) => parts::seal(plain, (*rel).rd_att, &layout),
+            },
             Kind::Plain => {
                 let copy = pg_sys::heap_copytuple(plain);
                 // What heap_form_tuple() left there says that it is a datum of the table's row type, and

@@ -16,11 +16,13 @@ use pgrx::pg_sys;
 use sealed_crypto::{OVERHEAD, RowBody};
 
 use super::missing;
+use super::parts::{self, Buffers};
 use super::trouble::Trouble;
 use crate::error::Error;
 use crate::pg::call::{call_c, callback};
 use crate::pg::shadow;
 use crate::pg::tuple::{BODY_BITS, HEADER, HEAPTUPLESIZE, NATTS_MASK, SEALED_HOFF};
+use crate::table_am::missing::known_none;
 use crate::table_am::mixed;
 use crate::table_am::row::{self, NotOpened};
 
@@ -47,8 +49,10 @@ pub struct LazySlot {
     capacity: usize,
     /// The table whose keys open the row.
     owner: pg_sys::Oid,
-    /// `inner` holds a sealed row that was not opened yet.
+    /// `inner` holds a sealed row that was not opened yet, but perhaps some of its parts.
     closed: bool,
+    /// What parts are opened into; null if no row had several.
+    parts: *mut Buffers,
 }
 
 static OPS: OnceLock<pg_sys::TupleTableSlotOps> = OnceLock::new();
@@ -224,24 +228,32 @@ unsafe extern "C-unwind" fn open_slow(lazy: *mut LazySlot) {
                 8 * 1024,
             );
             pg_sys::MemoryContextSwitchTo(scratch);
-            if let Err(why) = try_open(sealed, (*lazy).owner, (*lazy).buffer, &mut (*lazy).head) {
-                why.report(sealed);
-            }
             let desc = (*lazy).base.base.tts_tupleDescriptor;
-            match missing::complete(&mut (*lazy).head, desc, (*lazy).owner) {
-                Ok(None) => {}
-                Ok(Some(full)) => {
-                    make_room(lazy, (*full).t_len as usize);
-                    let from = (*full).t_data.cast::<u8>();
-                    std::ptr::copy_nonoverlapping(from, (*lazy).buffer, (*full).t_len as usize);
-                    (*lazy).head.t_len = (*full).t_len;
-                    (*lazy).head.t_data = (*lazy).buffer.cast();
+            let head = &mut (*lazy).head;
+            let formed = match try_open(sealed, (*lazy).owner, desc, (*lazy).buffer, head) {
+                Ok(Some(formed)) => Some(formed),
+                Ok(None) => {
+                    missing::complete(head, desc, (*lazy).owner).unwrap_or_else(|e| e.report())
                 }
-                Err(e) => e.report(),
+                Err(why) => why.report(sealed),
+            };
+            if let Some(full) = formed {
+                make_room(lazy, (*full).t_len as usize);
+                let from = (*full).t_data.cast::<u8>();
+                std::ptr::copy_nonoverlapping(from, (*lazy).buffer, (*full).t_len as usize);
+                (*lazy).head = *full;
+                (*lazy).head.t_data = (*lazy).buffer.cast();
             }
             (*lazy).base.tuple = &mut (*lazy).head;
             (*lazy).base.off = 0;
             (*lazy).closed = false;
+            // Columns that were asked for before stay so.
+            let valid = std::mem::take(&mut (*lazy).base.base.tts_nvalid);
+            if valid > 0
+                && let Some(f) = heap_ops().getsomeattrs
+            {
+                call_c(|| f(lazy.cast(), valid.into()));
+            }
             pg_sys::MemoryContextSwitchTo(callers);
             pg_sys::MemoryContextDelete(scratch);
         }
@@ -314,7 +326,7 @@ fn is_mixed(owner: pg_sys::Oid) -> Result<bool, Error> {
     Ok(mixed::of(owner)?.is_some())
 }
 
-fn keyring(e: Error) -> Trouble {
+pub(super) fn keyring(e: Error) -> Trouble {
     Trouble::Seal(NotOpened::Keyring(e))
 }
 
@@ -368,13 +380,15 @@ unsafe fn write_header(
     }
 }
 
-/// Opens `sealed` into `buffer` (at least `t_len` bytes, 8-byte aligned) and fills `head`.
+/// Opens `sealed` into `buffer` (at least `t_len` bytes, 8-byte aligned) and fills `head`. A row of several
+/// parts is formed anew instead, by `desc`, palloc'd as one block with every column that has a value.
 pub unsafe fn try_open(
     sealed: pg_sys::HeapTuple,
     owner: pg_sys::Oid,
+    desc: pg_sys::TupleDesc,
     buffer: *mut u8,
     head: &mut pg_sys::HeapTupleData,
-) -> Result<(), Trouble> {
+) -> Result<Option<pg_sys::HeapTuple>, Trouble> {
     // SAFETY: the caller holds the tuple's page pinned or owns the copy, and owns `buffer`.
     unsafe {
         if is_plain(sealed) && is_mixed(owner).map_err(keyring)? {
@@ -382,7 +396,7 @@ pub unsafe fn try_open(
             std::ptr::copy_nonoverlapping((*sealed).t_data.cast::<u8>(), buffer, len);
             *head = *sealed;
             head.t_data = buffer.cast();
-            return Ok(());
+            return Ok(None);
         }
         if (*(*sealed).t_data).t_infomask2 & NATTS_MASK != 0 {
             return Err(Trouble::Plain);
@@ -390,12 +404,15 @@ pub unsafe fn try_open(
         if !is_sealed(sealed) {
             return Err(Trouble::Seal(NotOpened::Damaged));
         }
+        if parts::has_parts(sealed) {
+            return parts::open(sealed, owner, desc).map(Some);
+        }
         let (payload, body) = views(sealed, buffer);
         row::open(owner, payload, body).map_err(Trouble::Seal)?;
         if !write_header(sealed, buffer, head) {
             return Err(Trouble::Seal(NotOpened::Damaged));
         }
-        Ok(())
+        Ok(None)
     }
 }
 
@@ -411,7 +428,10 @@ pub unsafe fn try_open_copy(
         let size = HEAPTUPLESIZE + (*sealed).t_len as usize;
         let t = pg_sys::palloc(size).cast::<pg_sys::HeapTupleData>();
         let buffer = t.cast::<u8>().add(HEAPTUPLESIZE);
-        try_open(sealed, owner, buffer, &mut *t)?;
+        if let Some(formed) = try_open(sealed, owner, (*rel).rd_att, buffer, &mut *t)? {
+            pg_sys::pfree(t.cast());
+            return Ok(formed);
+        }
         match missing::complete(t, (*rel).rd_att, owner) {
             Ok(full) => Ok(full.unwrap_or(t)),
             Err(e) => Err(keyring(e)),
@@ -462,6 +482,11 @@ unsafe extern "C-unwind" fn release(slot: *mut pg_sys::TupleTableSlot) {
                 (*lazy).buffer = std::ptr::null_mut();
                 (*lazy).capacity = 0;
             }
+            if !(*lazy).parts.is_null() {
+                (*(*lazy).parts).free();
+                pg_sys::pfree((*lazy).parts.cast());
+                (*lazy).parts = std::ptr::null_mut();
+            }
         }
     })
 }
@@ -469,11 +494,55 @@ unsafe extern "C-unwind" fn release(slot: *mut pg_sys::TupleTableSlot) {
 unsafe extern "C-unwind" fn getsomeattrs(slot: *mut pg_sys::TupleTableSlot, natts: c_int) {
     // SAFETY: a slot of ours, opened before heap's function looks at it.
     unsafe {
+        let lazy = slot.cast::<LazySlot>();
+        if (*lazy).closed {
+            let sealed = (*(*lazy).inner.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tuple;
+            if parts::has_parts(sealed) {
+                return fill(lazy, sealed, natts);
+            }
+        }
         open(slot);
         if let Some(f) = heap_ops().getsomeattrs {
             f(slot, natts);
         }
     }
+}
+
+/// Gives values to the first columns of a row of several parts, of which only those are opened that are
+/// asked for. The slot stays closed: whoever wants a tuple has it formed.
+unsafe extern "C-unwind" fn fill(lazy: *mut LazySlot, sealed: pg_sys::HeapTuple, natts: c_int) {
+    callback!({
+        // SAFETY: as for `open_slow`; values point into memory of the slot's context, which stays until
+        // another row is put into it.
+        unsafe {
+            crate::pg::log::uses_sealed_table();
+            let slot = &mut (*lazy).base.base;
+            let callers = pg_sys::MemoryContextSwitchTo(slot.tts_mcxt);
+            if (*lazy).parts.is_null() {
+                (*lazy).parts = pg_sys::palloc0(size_of::<Buffers>()).cast();
+            }
+            let room = slot.tts_tupleDescriptor;
+            let filled = (*(*lazy).parts).fill(
+                sealed,
+                (*lazy).owner,
+                room,
+                std::slice::from_raw_parts_mut(slot.tts_values, natts as usize),
+                std::slice::from_raw_parts_mut(slot.tts_isnull, natts as usize),
+            );
+            pg_sys::MemoryContextSwitchTo(callers);
+            match filled {
+                Ok(there) if there == natts as usize || known_none((*lazy).owner) => {
+                    slot.tts_nvalid = natts as _;
+                }
+                // Kept values, which have no place here.
+                Ok(_) => {
+                    slot.tts_nvalid = natts as _;
+                    open(lazy.cast());
+                }
+                Err(why) => why.report(sealed),
+            }
+        }
+    })
 }
 
 unsafe extern "C-unwind" fn getsysattr(

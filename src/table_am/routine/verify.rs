@@ -200,10 +200,14 @@ unsafe fn check_row(
         let ctid = (*raw).t_self;
         buffer.resize(((*raw).t_len as usize).div_ceil(8), 0);
         let mut head = pg_sys::HeapTupleData::default();
-        let opened = slot::try_open(raw, owner(rel), buffer.as_mut_ptr().cast(), &mut head);
-        if let Err(why) = opened {
-            findings.push(Finding { ctid, attnum: None, message: says(&why.into_error(raw)) });
-            return;
+        let desc = (*rel).rd_att;
+        match slot::try_open(raw, owner(rel), desc, buffer.as_mut_ptr().cast(), &mut head) {
+            Ok(None) => {}
+            Ok(Some(formed)) => head = *formed,
+            Err(why) => {
+                findings.push(Finding { ctid, attnum: None, message: says(&why.into_error(raw)) });
+                return;
+            }
         }
         if !tuple::has_external(&mut head) || toastrel.is_null() {
             return;

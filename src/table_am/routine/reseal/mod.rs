@@ -52,6 +52,8 @@ pub struct Table {
     /// Its TOAST table, or null.
     toast: pg_sys::Relation,
     target: Target,
+    /// What chunks may be under.
+    chunk_layouts: Vec<LayoutId>,
     /// If plain and sealed rows lie in it: what they are to become.
     mixed: Option<Mixed>,
 }
@@ -60,8 +62,11 @@ impl Table {
     /// Whether a row or chunk is as it is to be.
     fn is_current(&self, t: &Lying) -> bool {
         match mixed::target(self.mixed) {
+            Kind::Sealed if t.is_chunk => {
+                t.layout.is_some_and(|layout| self.chunk_layouts.contains(&layout))
+            }
             Kind::Sealed => t.layout == Some(self.target.layout),
-            Kind::Plain => t.plain && t.natts >= self.target.natts,
+            Kind::Plain => t.plain && (t.is_chunk || t.natts >= self.target.natts),
         }
     }
 }
@@ -104,7 +109,8 @@ pub fn with_table<R>(relation: Oid, target: Target, work: impl FnOnce(&Table) ->
         let settings = pg_sys::NewGUCNestLevel();
         #[cfg(any(feature = "pg17", feature = "pg18"))]
         pg_sys::RestrictSearchPath();
-        let result = work(&Table { rel, toast, target, mixed });
+        let chunk_layouts = keyring::chunk_layouts(target.layout).unwrap_or_else(|e| e.report());
+        let result = work(&Table { rel, toast, target, chunk_layouts, mixed });
         pg_sys::AtEOXact_GUC(false, settings);
         pg_sys::SetUserIdAndSecContext(user, context);
         if !toast.is_null() {
@@ -160,7 +166,7 @@ unsafe fn layout_of(data: *const u8, len: u32) -> Option<LayoutId> {
         }
         let payload =
             std::slice::from_raw_parts(data.add(start), (len as usize).checked_sub(start)?);
-        sealed_crypto::sealed_layout(payload).ok()
+        sealed_crypto::sealed_as(payload).ok().map(|(_, layout)| layout)
     }
 }
 
@@ -174,8 +180,9 @@ struct Lying {
     layout: Option<LayoutId>,
     /// It is as heap has it.
     plain: bool,
-    /// The columns that a plain row has; of a chunk, more than any row.
+    /// The columns that a plain row has.
     natts: u16,
+    is_chunk: bool,
     /// Of a chunk: the value's id.
     value: u32,
 }
@@ -208,11 +215,10 @@ unsafe fn lying(
             };
             let visible = pg_sys::HeapTupleSatisfiesVisibility(&mut t, snapshot, buffer);
             let free = (*header).t_infomask & pg_sys::HEAP_XMAX_INVALID as u16 != 0;
-            let mut natts = (*header).t_infomask2 & tuple::NATTS_MASK;
+            let natts = (*header).t_infomask2 & tuple::NATTS_MASK;
             let (value, layout, plain) = match chunks {
                 None => (0, layout_of(header.cast(), len), slot::is_plain(&mut t)),
                 Some(mixed) => {
-                    natts = u16::MAX;
                     let (value, layout) = toast::chunk_layout(&mut t, (*rel).rd_att);
                     // Bytes of a plain chunk may look like the head of a sealed one.
                     match mixed::of_chunk(mixed, tuple::chunk_mark(&mut t)) {
@@ -222,7 +228,8 @@ unsafe fn lying(
                     }
                 }
             };
-            found.push(Lying { offset, visible, free, layout, plain, natts, value });
+            let is_chunk = chunks.is_some();
+            found.push(Lying { offset, visible, free, layout, plain, natts, is_chunk, value });
         }
         pg_sys::UnlockReleaseBuffer(buffer);
     }

@@ -222,6 +222,7 @@ unsafe fn payload<'a>(p: *const u8) -> (&'a [u8], pg_sys::varatt_external) {
 /// and returns the pointer to it (`toast_save_datum`).
 pub unsafe fn save(
     rel: pg_sys::Relation,
+    attnum: i16,
     value: *mut u8,
     oldexternal: *const u8,
     options: i32,
@@ -260,7 +261,7 @@ pub unsafe fn save(
             stored[seal..].copy_from_slice(part);
             let id = ChunkId { value_id: to.va_valueid.to_u32(), seq, total };
             if kind == Kind::Sealed
-                && let Err(e) = row::seal_chunk(owner(rel), &id, stored)
+                && let Err(e) = row::seal_chunk(owner(rel), attnum, &id, stored)
             {
                 e.report();
             }

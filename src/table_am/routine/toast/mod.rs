@@ -11,7 +11,9 @@ use std::ffi::c_int;
 
 use pgrx::pg_sys;
 
+use super::parts;
 use super::slot::GROWTH;
+use crate::keyring::Layout;
 use crate::pg::ffi::{self, ToastAttrInfo, ToastTupleContext};
 use crate::pg::tuple::{self, HEADER, HEAPTUPLESIZE, bitmap_len, maxalign, varlena};
 
@@ -33,6 +35,8 @@ pub struct Attribute {
     pub len: i16,
     /// Passed by value.
     pub by_val: bool,
+    /// Bytes that a value begins at a multiple of.
+    pub align: usize,
     /// `attstorage`.
     pub storage: u8,
     /// `attisdropped`.
@@ -61,6 +65,12 @@ pub unsafe fn attribute(desc: pg_sys::TupleDesc, index: usize) -> Attribute {
         Attribute {
             len: a.attlen,
             by_val: a.attbyval,
+            align: match a.attalign as u8 {
+                pg_sys::TYPALIGN_CHAR => 1,
+                pg_sys::TYPALIGN_SHORT => 2,
+                pg_sys::TYPALIGN_INT => 4,
+                _ => 8,
+            },
             storage: a.attstorage as u8,
             dropped: a.attisdropped,
             of_type: a.atttypid,
@@ -129,7 +139,10 @@ pub unsafe fn store(
 ) -> pg_sys::HeapTuple {
     // SAFETY: executor's relation and row.
     unsafe {
-        let small = (*user).t_len as usize + GROWTH <= TUPLE_THRESHOLD;
+        let layout = parts::layout_to_write(rel);
+        let growth =
+            layout.as_deref().map_or(GROWTH, |layout| parts::growth(layout, (*rel).rd_att));
+        let small = (*user).t_len as usize + growth <= TUPLE_THRESHOLD;
         if small && !tuple::has_external(user) {
             return user;
         }
@@ -155,7 +168,7 @@ pub unsafe fn store(
             attr: attr.as_mut_ptr(),
         };
         ffi::toast_tuple_init(&mut ttc);
-        shrink(rel, &mut ttc, options);
+        shrink(rel, layout.as_deref(), &mut ttc, options);
         // What the old version alone refers to is deleted by the caller, after heap_update() said
         // TM_Ok; palloc'd values go with the memory context.
         if ttc.flags & ffi::TOAST_NEEDS_CHANGE == 0 {
@@ -166,7 +179,12 @@ pub unsafe fn store(
 }
 
 /// Compresses and moves values out until the sealed row fits its target, in core's four rounds.
-unsafe fn shrink(rel: pg_sys::Relation, ttc: &mut ToastTupleContext, options: i32) {
+unsafe fn shrink(
+    rel: pg_sys::Relation,
+    layout: Option<&Layout>,
+    ttc: &mut ToastTupleContext,
+    options: i32,
+) {
     // SAFETY: `ttc` was initialised by toast_tuple_init() for `rel`.
     unsafe {
         let desc = (*rel).rd_att;
@@ -174,8 +192,14 @@ unsafe fn shrink(rel: pg_sys::Relation, ttc: &mut ToastTupleContext, options: i3
         let has_toast = may_have(rel);
         let bitmap = if ttc.flags & ffi::TOAST_HAS_NULLS != 0 { bitmap_len(natts) } else { 0 };
         let hoff = maxalign(HEADER + bitmap) + GROWTH;
-        let size = |ttc: &ToastTupleContext| {
-            pg_sys::heap_compute_data_size(desc, ttc.values, ttc.isnull) as usize
+        let size = |ttc: &ToastTupleContext| match layout {
+            None => pg_sys::heap_compute_data_size(desc, ttc.values, ttc.isnull) as usize,
+            // As if the other bytes were those of a row of one part.
+            Some(layout) => {
+                let values = std::slice::from_raw_parts(ttc.values, natts);
+                let isnull = std::slice::from_raw_parts(ttc.isnull, natts);
+                parts::stored_len(layout, desc, values, isnull).saturating_sub(hoff)
+            }
         };
         let biggest = |ttc: &mut ToastTupleContext, compress, main| {
             usize::try_from(ffi::toast_tuple_find_biggest_attribute(ttc, compress, main)).ok()
@@ -258,7 +282,8 @@ unsafe fn externalize(
         let info = &mut *ttc.attr.add(index);
         let value = ttc.values.add(index);
         info.colflags |= ffi::TOASTCOL_IGNORE;
-        let pointer = chunks::save(rel, (*value).cast_mut_ptr(), info.oldexternal.cast(), options);
+        let (attnum, old) = (index as i16 + 1, info.oldexternal.cast());
+        let pointer = chunks::save(rel, attnum, (*value).cast_mut_ptr(), old, options);
         *value = pg_sys::Datum::from(pointer);
         ttc.flags |= ffi::TOAST_NEEDS_CHANGE | ffi::TOAST_NEEDS_FREE;
     }

@@ -1,0 +1,204 @@
+//! Column keys (`sealed.column_key`), and what the labels of a table's columns ask for.
+
+use sealed_columns::{Column, Division, Table as Others};
+use sealed_crypto::{Id, KernelRng};
+
+use super::audit::{self, Subject};
+use super::layout_row::LayoutRow;
+use super::layouts;
+use super::records::{DataKeyRow, WrapRow, first, now};
+use super::shared::{self, Kind};
+use crate::error::Error;
+use crate::pg::catalog::{self, Oid, Row, Table, Value, View};
+use crate::pg::{class, label};
+
+/// A row of `sealed.column_key`.
+pub struct ColumnKey {
+    /// Its id, to which its data keys are bound.
+    pub id: Id,
+    /// Its name, in labels.
+    pub name: String,
+    row: Row,
+}
+
+impl ColumnKey {
+    fn parse(row: Row) -> Result<Self, Error> {
+        Ok(Self { id: Id(row.uuid(0)?), name: row.text(1)?, row })
+    }
+
+    /// The key of a name.
+    pub fn named(name: &str) -> Result<Option<Self>, Error> {
+        let key = [(2, Value::Text(name.to_owned()))];
+        let index = Some(c"column_key_name_key");
+        first(catalog::scan(Table::ColumnKey, index, &key, View::Committed)?, Self::parse)
+    }
+
+    /// The key of a name, which must be there.
+    pub fn expect(name: &str) -> Result<Self, Error> {
+        Self::named(name)?.ok_or_else(|| Error::NoSuchColumnKey { name: name.to_owned() })
+    }
+}
+
+/// What each column of a table is to be, by its labels and those of the partitioned tables above it; and
+/// what columns are to be that come later.
+pub struct Policy {
+    /// By number, from 1. A dropped column is as later ones.
+    pub columns: Vec<(String, Column)>,
+    /// What the table's label says.
+    pub others: Others,
+}
+
+/// The policy for the columns of a table.
+pub fn policy(relation: Oid) -> Result<Policy, Error> {
+    let (table, columns) = label::of_table(relation);
+    let above: Vec<_> =
+        class::partition_ancestors(relation).into_iter().map(label::of_table).collect();
+    let tables = std::iter::once(&table).chain(above.iter().map(|(label, _)| label));
+    let others = match tables.flatten().next() {
+        Some(label) => label.parse().map_err(|e| bad_label(relation, label, e))?,
+        None => Others::Sealed,
+    };
+    let other = || match others {
+        Others::Plain => Column::Plain,
+        Others::Sealed => Column::Sealed,
+    };
+    let columns = columns.into_iter().map(|column| {
+        // Columns of a partition have the names of its parent's, but not always their numbers.
+        let inherited = || {
+            let above = above.iter().flat_map(|(_, columns)| columns);
+            above.filter(|c| c.name == column.name && !c.dropped).find_map(|c| c.label.as_ref())
+        };
+        let label = (!column.dropped).then(|| column.label.as_ref().or_else(inherited)).flatten();
+        let wanted = match label {
+            None => other(),
+            Some(label) => label.parse().map_err(|e| bad_label(relation, label, e))?,
+        };
+        Ok((column.name, wanted))
+    });
+    Ok(Policy { columns: columns.collect::<Result<_, Error>>()?, others })
+}
+
+/// How the columns of a table are to be divided; `None` if all are sealed under its own key.
+pub fn wanted(relation: Oid) -> Result<Option<Division<Id>>, Error> {
+    let policy = policy(relation)?;
+    let key = |column: &Column| {
+        Ok::<_, Error>(match column {
+            Column::Plain => None,
+            Column::Sealed => Some(None),
+            Column::SealedUnder(name) => Some(Some(ColumnKey::expect(name)?.id)),
+        })
+    };
+    let columns = policy.columns.iter().map(|(_, column)| key(column));
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    let others = match policy.others {
+        Others::Plain => None,
+        Others::Sealed => Some(None),
+    };
+    Division::new(others, &columns)
+        .map_err(|_| Error::TooManyGroups { relation: class::relation_name(relation) })
+}
+
+/// Whether rows of a table are written otherwise than its labels ask for now. Of one that has no key yet they
+/// are not.
+pub fn is_stale(relation: Oid) -> Result<bool, Error> {
+    let Some(newest) = layouts::newest(relation)? else { return Ok(false) };
+    Ok(newest.parts.map(|(division, _)| division) != wanted(relation)?)
+}
+
+fn bad_label(relation: Oid, label: &str, why: sealed_columns::BadLabel) -> Error {
+    Error::BadArgument {
+        what: format!(
+            "security label \"{label}\" of \"{}\" is not understood",
+            class::relation_name(relation)
+        ),
+        hint: format!("Put another one there: {why}."),
+    }
+}
+
+/// The newest data key of a column key.
+pub fn current_key(column_key: &Id) -> Result<Id, Error> {
+    let newest = data_keys(column_key)?.into_iter().max_by_key(|key| (key.version, key.id));
+    newest.map(|key| key.id).ok_or_else(|| Error::DataKeyGone { id: column_key.to_string() })
+}
+
+fn data_keys(column_key: &Id) -> Result<Vec<DataKeyRow>, Error> {
+    let mut found = DataKeyRow::of_relation(Oid::INVALID)?;
+    found.retain(|key| key.table == *column_key);
+    Ok(found)
+}
+
+/// Makes a column key and its first data key.
+pub fn create_column_key(name: &str) -> Result<Id, Error> {
+    catalog::lock_against_writers(Table::ColumnKey)?;
+    if ColumnKey::named(name)?.is_some() {
+        return Err(Error::Exists { what: "column key", name: name.to_owned() });
+    }
+    let id = Id::make(&mut KernelRng);
+    let values = [
+        Value::Uuid(id.0),
+        Value::Text(name.to_owned()),
+        Value::Text("error".to_owned()),
+        Value::Null,
+        Value::Bool(true),
+        now(),
+    ];
+    catalog::insert(Table::ColumnKey, &values)?;
+    layouts::make_data_key(Oid::INVALID, 1, Some(id))?;
+    record("create_column_key", id, name, String::new());
+    Ok(id)
+}
+
+/// Makes a new data key of a column key, for the layouts that are made from now on. Returns its version, and
+/// the tables that have columns under the older ones.
+pub fn rotate_column_key(name: &str) -> Result<(i32, Vec<Oid>), Error> {
+    catalog::lock_against_writers(Table::ColumnKey)?;
+    let id = ColumnKey::expect(name)?.id;
+    let newest = data_keys(&id)?.iter().map(|key| key.version).max().unwrap_or(0);
+    let tables = tables_under(&id)?;
+    layouts::make_data_key(Oid::INVALID, newest + 1, Some(id))?;
+    record("rotate_column_key", id, name, format!("version {}", newest + 1));
+    Ok((newest + 1, tables))
+}
+
+/// The tables that have layouts with a group under a column key.
+fn tables_under(column_key: &Id) -> Result<Vec<Oid>, Error> {
+    let keys: Vec<Id> = data_keys(column_key)?.iter().map(|key| key.id).collect();
+    let mut tables: Vec<Oid> = LayoutRow::all()?
+        .into_iter()
+        .filter(|row| row.group_of.is_some() && keys.contains(&row.data_key))
+        .map(|row| row.relation)
+        .collect();
+    tables.sort_by_key(|oid| oid.to_u32());
+    tables.dedup();
+    Ok(tables)
+}
+
+/// Removes a column key that no table has rows under, nor had and may still have.
+pub fn drop_column_key(name: &str) -> Result<(), Error> {
+    catalog::lock_against_writers(Table::ColumnKey)?;
+    let key = ColumnKey::expect(name)?;
+    if let Some(table) = tables_under(&key.id)?.first() {
+        return Err(Error::BadArgument {
+            what: format!(
+                "cannot drop column key \"{name}\": rows of \"{}\" are or were sealed under it",
+                class::relation_name(*table)
+            ),
+            hint: "Keys of rows go with their tables. A backup may need it.".to_owned(),
+        });
+    }
+    catalog::lock_for_writing(Table::DataKeyWrap)?;
+    for data_key in data_keys(&key.id)? {
+        for wrap in WrapRow::of_key(&data_key.id, View::Committed)? {
+            wrap.delete()?;
+        }
+        data_key.delete()?;
+        shared::remove(Kind::DataKey, &data_key.id);
+    }
+    record("drop_column_key", key.id, name, String::new());
+    catalog::delete(&key.row)
+}
+
+fn record(event: &'static str, key: Id, name: &str, detail: String) {
+    let object = name.to_owned();
+    audit::record(event, Subject { key: Some(key), object, detail, ..Subject::default() });
+}
