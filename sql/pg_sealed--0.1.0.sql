@@ -262,6 +262,24 @@ CREATE FUNCTION sealed.create_column_key(name text) RETURNS uuid
 COMMENT ON FUNCTION sealed.create_column_key(text) IS
     'Makes a key that columns of one or several tables may be sealed under: SECURITY LABEL FOR sealed ON COLUMN ... IS ''sealed key=NAME''. Privilege: role sealed_key_admin.';
 
+CREATE FUNCTION sealed.alter_column_key(name text, denied text DEFAULT NULL, mask text DEFAULT NULL, allow_superuser boolean DEFAULT NULL) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'alter_column_key_wrapper';
+COMMENT ON FUNCTION sealed.alter_column_key(text, text, text, boolean) IS
+    'Says what a role gets from columns under a key that was not granted to it: denied => ''error'' (at first) or ''null'', or mask => a text; and whether superusers may open them without a grant (at first they may). Null leaves it as it is. Privilege: role sealed_key_admin.';
+
+CREATE FUNCTION sealed.grant_key(name text, role text) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'grant_key_wrapper';
+COMMENT ON FUNCTION sealed.grant_key(text, text) IS
+    'Lets a role, and roles that have its privileges, open columns under a column key, of tables that they may read. Privilege: role sealed_key_admin.';
+
+CREATE FUNCTION sealed.revoke_key(name text, role text) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'revoke_key_wrapper';
+COMMENT ON FUNCTION sealed.revoke_key(text, text) IS
+    'Takes away what grant_key gave. Privilege: role sealed_key_admin.';
+
 CREATE FUNCTION sealed.rotate_column_key(name text) RETURNS integer
     LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'rotate_column_key_wrapper';
@@ -577,6 +595,9 @@ GRANT EXECUTE ON FUNCTION
     sealed.create_master_key(text, text),
     sealed.rotate_master_key(text, text),
     sealed.create_column_key(text),
+    sealed.alter_column_key(text, text, text, boolean),
+    sealed.grant_key(text, text),
+    sealed.revoke_key(text, text),
     sealed.rotate_column_key(text),
     sealed.drop_column_key(text),
     sealed.add_recipient(text, bytea, text, boolean),

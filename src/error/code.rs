@@ -24,6 +24,7 @@ impl Error {
             Self::NoSuchProvider { .. }
             | Self::NoSuchRecipient { .. }
             | Self::NoSuchColumnKey { .. }
+            | Self::NoSuchRole { .. }
             | Self::NoSuchName { .. } => Code::ERRCODE_UNDEFINED_OBJECT,
             Self::NoSuchColumn { .. } => Code::ERRCODE_UNDEFINED_COLUMN,
             Self::Exists { .. } => Code::ERRCODE_DUPLICATE_OBJECT,
@@ -45,7 +46,9 @@ impl Error {
                 Code::ERRCODE_DATA_EXCEPTION
             }
             Self::Limit { .. } | Self::TooManyGroups { .. } => Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-            Self::NotAllowed { .. } => Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Self::NotAllowed { .. } | Self::ColumnDenied { .. } => {
+                Code::ERRCODE_INSUFFICIENT_PRIVILEGE
+            }
             Self::BadArgument { .. } => Code::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::Provider { error, .. } => provider_sqlstate(error),
             Self::Crypto(error) => crypto_sqlstate(*error),

@@ -73,6 +73,11 @@ impl Error {
             }
             Self::BadArgument { hint, .. } => hint.as_str(),
             Self::NotAllowed { needs, .. } => return Some(format!("It needs {needs}.")),
+            Self::ColumnDenied { key, .. } => {
+                return Some(format!(
+                    "It is sealed under column key \"{key}\", which sealed.grant_key('{key}', 'ROLE') lets a role open."
+                ));
+            }
             Self::Provider { error, .. } => return provider_hint(error),
             Self::ForeignRecord => {
                 "The key record was made in another database, or its master key was removed."
@@ -83,6 +88,7 @@ impl Error {
             | Self::Limit { .. }
             | Self::Unsupported { .. }
             | Self::NoSuchColumn { .. }
+            | Self::NoSuchRole { .. }
             | Self::Crypto(_) => return None,
         };
         Some(hint.to_owned())

@@ -45,6 +45,11 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// A role that a call names is not there.
+    NoSuchRole {
+        /// Its name.
+        name: String,
+    },
     /// A column that a call names is not there.
     NoSuchColumn {
         /// The table.
@@ -179,6 +184,15 @@ pub enum Error {
         what: String,
         /// The role or privilege that allows it.
         needs: String,
+    },
+    /// A role may not open what is sealed under a column key.
+    ColumnDenied {
+        /// The table.
+        relation: String,
+        /// The column.
+        column: String,
+        /// The column key.
+        key: String,
     },
     /// An argument is wrong.
     BadArgument {

@@ -22,11 +22,15 @@ impl fmt::Display for Error {
             Self::NoSuchColumn { relation, column } => {
                 write!(f, "column \"{column}\" of relation \"{relation}\" does not exist")
             }
+            Self::ColumnDenied { relation, column, .. } => {
+                write!(f, "permission denied for column \"{column}\" of relation \"{relation}\"")
+            }
             Self::TooManyGroups { relation } => write!(
                 f,
                 "columns of \"{relation}\" cannot be sealed under more than {} keys",
                 sealed_columns::MAX_GROUPS
             ),
+            Self::NoSuchRole { name } => write!(f, "role \"{name}\" does not exist"),
             Self::NoSuchColumnKey { name } => write!(f, "column key \"{name}\" does not exist"),
             Self::NoSuchName { name } => write!(f, "\"{name}\" does not exist"),
             Self::Exists { what, name } => write!(f, "{what} \"{name}\" already exists"),

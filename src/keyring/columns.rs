@@ -1,5 +1,9 @@
 //! Column keys (`sealed.column_key`), and what the labels of a table's columns ask for.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use sealed_columns::{Column, Division, Table as Others};
 use sealed_crypto::{Id, KernelRng};
 
@@ -10,7 +14,18 @@ use super::records::{DataKeyRow, WrapRow, first, now};
 use super::shared::{self, Kind};
 use crate::error::Error;
 use crate::pg::catalog::{self, Oid, Row, Table, Value, View};
-use crate::pg::{class, label};
+use crate::pg::{class, label, user};
+
+/// What a role gets that may not open what is under a column key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Denied {
+    /// An error that names the column.
+    Error,
+    /// NULL.
+    Null,
+    /// A text, in columns of string types; NULL in others.
+    Mask(String),
+}
 
 /// A row of `sealed.column_key`.
 pub struct ColumnKey {
@@ -18,12 +33,51 @@ pub struct ColumnKey {
     pub id: Id,
     /// Its name, in labels.
     pub name: String,
+    /// What others get.
+    pub denied: Denied,
+    /// Superusers need no grant.
+    pub allow_superuser: bool,
+    /// The roles that it was granted to.
+    pub roles: Vec<Oid>,
     row: Row,
+}
+
+thread_local! {
+    /// Column keys that were asked for, until one of them changes.
+    static KNOWN: RefCell<HashMap<Id, Rc<ColumnKey>>> = RefCell::default();
+}
+
+/// Forgets column keys and their grants.
+pub fn forget() {
+    KNOWN.with_borrow_mut(HashMap::clear);
 }
 
 impl ColumnKey {
     fn parse(row: Row) -> Result<Self, Error> {
-        Ok(Self { id: Id(row.uuid(0)?), name: row.text(1)?, row })
+        let id = Id(row.uuid(0)?);
+        let denied = match row.text(2)?.as_str() {
+            "error" => Denied::Error,
+            "null" => Denied::Null,
+            "mask" => Denied::Mask(row.text(3)?),
+            _ => return Err(row.misshapen()),
+        };
+        let allow_superuser = row.values().get(4) == Some(&Value::Bool(true));
+        let roles = grants(&id)?.iter().map(|row| row.oid(1)).collect::<Result<_, _>>()?;
+        Ok(Self { id, name: row.text(1)?, denied, allow_superuser, roles, row })
+    }
+
+    /// The key of an id, as the keyring knows it.
+    pub fn known(id: &Id) -> Result<Rc<Self>, Error> {
+        if let Some(known) = KNOWN.with_borrow(|known| known.get(id).cloned()) {
+            return Ok(known);
+        }
+        let key = [(1, Value::Uuid(id.0))];
+        let index = Some(c"column_key_pkey");
+        let found =
+            first(catalog::scan(Table::ColumnKey, index, &key, View::Committed)?, Self::parse)?;
+        let found = Rc::new(found.ok_or_else(|| Error::DataKeyGone { id: id.to_string() })?);
+        KNOWN.with_borrow_mut(|known| known.insert(*id, Rc::clone(&found)));
+        Ok(found)
     }
 
     /// The key of a name.
@@ -37,6 +91,97 @@ impl ColumnKey {
     pub fn expect(name: &str) -> Result<Self, Error> {
         Self::named(name)?.ok_or_else(|| Error::NoSuchColumnKey { name: name.to_owned() })
     }
+}
+
+fn grants(key: &Id) -> Result<Vec<Row>, Error> {
+    let key = [(1, Value::Uuid(key.0))];
+    catalog::scan(Table::ColumnKeyGrant, Some(c"column_key_grant_pkey"), &key, View::Committed)
+}
+
+/// Lets a role, and who is a member of it, open what is under a column key.
+pub fn grant(name: &str, role: Oid) -> Result<(), Error> {
+    catalog::lock_against_writers(Table::ColumnKeyGrant)?;
+    let key = ColumnKey::expect(name)?;
+    if key.roles.contains(&role) {
+        return Ok(());
+    }
+    let by = user::who().current_user;
+    let values = [Value::Uuid(key.id.0), Value::Oid(role), Value::Text(by), now()];
+    catalog::insert(Table::ColumnKeyGrant, &values)?;
+    changed("grant_key", &key, format!("to {}", user::name(role)))
+}
+
+/// Takes that away. Whether there was something to take.
+pub fn revoke(name: &str, role: Oid) -> Result<bool, Error> {
+    catalog::lock_against_writers(Table::ColumnKeyGrant)?;
+    let key = ColumnKey::expect(name)?;
+    for row in grants(&key.id)? {
+        if row.oid(1)? == role {
+            catalog::delete(&row)?;
+            changed("revoke_key", &key, format!("from {}", user::name(role)))?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Says what roles without a grant get, and whether superusers need one.
+pub fn alter(name: &str, denied: &Denied, allow_superuser: bool) -> Result<(), Error> {
+    catalog::lock_against_writers(Table::ColumnKey)?;
+    let key = ColumnKey::expect(name)?;
+    let mut values = key.row.values().to_vec();
+    let (word, mask) = match denied {
+        Denied::Error => ("error", Value::Null),
+        Denied::Null => ("null", Value::Null),
+        Denied::Mask(mask) => ("mask", Value::Text(mask.clone())),
+    };
+    values[2] = Value::Text(word.to_owned());
+    values[3] = mask;
+    values[4] = Value::Bool(allow_superuser);
+    catalog::update(&key.row, &values)?;
+    changed("alter_column_key", &key, format!("denied: {word}, superusers: {allow_superuser}"))
+}
+
+fn changed(event: &'static str, key: &ColumnKey, detail: String) -> Result<(), Error> {
+    catalog::table_changed(Table::ColumnKeyGrant)?;
+    record(event, key.id, &key.name, detail);
+    Ok(())
+}
+
+/// Marks data keys of column keys as retired of which no table has rows any more, now that one has none under
+/// older layouts.
+pub fn retire(relation: Oid) -> Result<(), Error> {
+    let mut mine = LayoutRow::of_relation(relation, View::Committed)?;
+    mine.retain(|row| row.group_of.is_some());
+    let keys = DataKeyRow::of_relation(Oid::INVALID)?;
+    if !mine.iter().any(|row| keys.iter().any(|key| key.id == row.data_key)) {
+        return Ok(());
+    }
+    // Two tables that finish at the same time: the second sees what the first has retired.
+    catalog::lock_against_writers(Table::ColumnKey)?;
+    let all = LayoutRow::all()?;
+    for key in keys.iter().filter(|key| !key.retired && !key.destroyed) {
+        let newer = |other: &&DataKeyRow| other.table == key.table && other.version > key.version;
+        if !keys.iter().any(|other| newer(&other)) {
+            continue;
+        }
+        let mut used = false;
+        for group in all.iter().filter(|row| row.group_of.is_some() && row.data_key == key.id) {
+            // A table's own key, which every layout has anew, says whether rows under that may be left.
+            let whole = all.iter().find(|row| group.group_of.is_some_and(|(id, _)| id == row.id));
+            let own = whole.map(|row| DataKeyRow::find(&row.data_key)).transpose()?.flatten();
+            used |= own.is_none_or(|own| !own.retired && !own.destroyed);
+        }
+        if !used {
+            key.retire()?;
+            let detail = format!("version {}", key.version);
+            audit::record(
+                "retire_data_key",
+                Subject { key: Some(key.id), detail, ..Subject::default() },
+            );
+        }
+    }
+    Ok(())
 }
 
 /// What each column of a table is to be, by its labels and those of the partitioned tables above it; and
@@ -194,7 +339,10 @@ pub fn drop_column_key(name: &str) -> Result<(), Error> {
         data_key.delete()?;
         shared::remove(Kind::DataKey, &data_key.id);
     }
-    record("drop_column_key", key.id, name, String::new());
+    for grant in grants(&key.id)? {
+        catalog::delete(&grant)?;
+    }
+    changed("drop_column_key", &key, String::new())?;
     catalog::delete(&key.row)
 }
 

@@ -99,12 +99,16 @@ pub fn init() {
             nonce::drop_block();
             cache::transaction_end(end);
             if end != xact::End::Commit {
+                columns::forget();
                 catalog::forget(None);
             }
         },
         relation_changed: |relation| {
             if catalog::may_be(Table::MasterKey, relation) {
                 cache::forget_masters();
+            }
+            if catalog::may_be(Table::ColumnKeyGrant, relation) {
+                columns::forget();
             }
             catalog::forget(relation);
             cache::forget(relation);

@@ -10,8 +10,8 @@ use sealed_lifecycle::{KeyState, Kind, Phase, State};
 
 use super::audit::{self, Subject};
 use super::layout_row::LayoutRow;
-use super::layouts;
 use super::records::MissingRow;
+use super::{columns, layouts};
 use crate::error::Error;
 use crate::pg::catalog::{self, Oid, Row, Table, Value, View};
 use crate::pg::xact::{self, StepLock};
@@ -204,7 +204,9 @@ pub fn retire_keys(relation: Oid) -> Result<(), Error> {
     // One that an automatic new version left may never have been announced.
     change_keys(relation, KeyState::Active, KeyState::Retiring)?;
     catalog::advance_command();
-    change_keys(relation, KeyState::Retiring, KeyState::Retired)
+    change_keys(relation, KeyState::Retiring, KeyState::Retired)?;
+    catalog::advance_command();
+    columns::retire(relation)
 }
 
 /// Marks the keys of an operation that was given up as in use.

@@ -287,6 +287,15 @@ pub fn column_number(relation: Oid, name: &str) -> Option<i16> {
     (number > 0).then_some(number)
 }
 
+/// The name of a column, by its number.
+pub fn column_name(relation: Oid, number: i16) -> Option<String> {
+    // SAFETY: a system cache look-up; null if there is no such column, else palloc'd.
+    unsafe {
+        let name = pg_sys::get_attname(relation, number, true);
+        (!name.is_null()).then(|| std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned())
+    }
+}
+
 /// Whether a relation is temporary, so that only its own session can read its pages.
 pub fn is_temporary(relation: Oid) -> bool {
     // SAFETY: a system cache look-up; 0 if there is none.
@@ -360,7 +369,7 @@ pub fn oids(list: *mut pg_sys::List) -> Vec<Oid> {
 }
 
 /// The members of a list of nodes.
-pub(in crate::pg) fn nodes(list: *mut pg_sys::List) -> Vec<*mut pg_sys::Node> {
+pub fn nodes(list: *mut pg_sys::List) -> Vec<*mut pg_sys::Node> {
     // SAFETY: every caller passes a list of pointers, so that member is the one in use.
     cells(list).iter().map(|cell| unsafe { cell.ptr_value }.cast()).collect()
 }

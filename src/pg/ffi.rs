@@ -101,6 +101,8 @@ macro_rules! guarded {
 }
 
 guarded! {
+    /// A copy of a value, palloc'd.
+    fn datumCopy(value: pg_sys::Datum, by_val: bool, len: c_int) -> pg_sys::Datum;
     /// Stores a tuple.
     fn heap_insert(
         relation: pg_sys::Relation,

@@ -137,6 +137,15 @@ pub unsafe fn attribute(
     }
 }
 
+/// The name of the column at `index`, from 0.
+pub unsafe fn attribute_name(desc: pg_sys::TupleDesc, index: usize) -> String {
+    // SAFETY: the caller stays below natts; a name ends with a zero byte within its 64.
+    unsafe {
+        let name = std::ffi::CStr::from_ptr((*attribute(desc, index)).attname.data.as_ptr());
+        name.to_string_lossy().into_owned()
+    }
+}
+
 /// The tuple at `offset` of a page and its length, if the line pointer leads to one (`PageGetItemId`,
 /// `PageGetItem` of `storage/bufpage.h`, which pgrx has not for every version).
 pub unsafe fn item(

@@ -52,7 +52,8 @@ fn address() -> String {
     inet.map_or_else(|| "[local]".to_owned(), |inet| inet.0)
 }
 
-fn name(user: Oid) -> String {
+/// The name of a role, empty if it is gone.
+pub fn name(user: Oid) -> String {
     // SAFETY: a system cache look-up; a role that is gone has no name.
     unsafe {
         let name = pg_sys::GetUserNameFromId(user, true);
@@ -88,6 +89,34 @@ pub fn has_role(roles: &[&CStr]) -> bool {
             // SAFETY: a system cache look-up.
         }) || unsafe { pg_sys::superuser_arg(user) }
     })
+}
+
+/// The user whose privileges count right now: inside a SECURITY DEFINER function its owner.
+#[inline]
+pub fn current() -> Oid {
+    // SAFETY: reads a variable of this backend.
+    unsafe { pg_sys::GetUserId() }
+}
+
+/// Whether a user has the privileges of one of the roles. A superuser has all of them only with
+/// `superusers`, else those that he is a member of.
+pub fn is_one_of(user: Oid, roles: &[Oid], superusers: bool) -> bool {
+    // SAFETY: looks at memberships.
+    unsafe {
+        if pg_sys::superuser_arg(user) {
+            let member = |role: &Oid| pg_sys::is_member_of_role_nosuper(user, *role);
+            return superusers || roles.iter().any(member);
+        }
+        roles.iter().any(|role| pg_sys::has_privs_of_role(user, *role))
+    }
+}
+
+/// The OID of a role, by its name.
+pub fn role(name: &str) -> Option<Oid> {
+    let name = std::ffi::CString::new(name).ok()?;
+    // SAFETY: a system cache look-up.
+    let role = unsafe { pg_sys::get_role_oid(name.as_ptr(), true) };
+    (role != Oid::INVALID).then_some(role)
 }
 
 /// Whether the caller may execute the function, given as in `regprocedure`.

@@ -8,6 +8,7 @@ use sealed_columns::{Column, is_key_name};
 use super::keys::{given, or_report};
 use super::{KEY_ADMIN, require_role, rotation};
 use crate::error::Error;
+use crate::keyring::columns::Denied;
 use crate::keyring::{self, columns};
 use crate::pg::catalog::{self, Oid};
 use crate::pg::{class, label, user, xact};
@@ -152,6 +153,62 @@ fn rotate_column_key(name: Option<&str>) -> i32 {
         Ok(version)
     };
     or_report(rotate())
+}
+
+#[pg_extern(sql = false)]
+fn alter_column_key(
+    name: Option<&str>,
+    denied: Option<&str>,
+    mask: Option<&str>,
+    allow_superuser: Option<bool>,
+) {
+    let alter = || {
+        xact::prevent_if_read_only(c"sealed.alter_column_key()");
+        require_role("alter a column key", &[KEY_ADMIN])?;
+        let key = columns::ColumnKey::expect(given("name", name)?)?;
+        let denied = match (denied, mask) {
+            (None, None) => key.denied.clone(),
+            (Some("error"), None) => Denied::Error,
+            (Some("null"), None) => Denied::Null,
+            (Some("mask") | None, Some(mask)) => Denied::Mask(mask.to_owned()),
+            _ => {
+                return Err(Error::BadArgument {
+                    what: "denied and mask do not fit each other".to_owned(),
+                    hint: "Give denied => 'error' or 'null', or mask => 'TEXT'.".to_owned(),
+                });
+            }
+        };
+        columns::alter(&key.name, &denied, allow_superuser.unwrap_or(key.allow_superuser))
+    };
+    or_report(alter());
+}
+
+#[pg_extern(sql = false)]
+fn grant_key(name: Option<&str>, role: Option<&str>) {
+    let grant = || {
+        xact::prevent_if_read_only(c"sealed.grant_key()");
+        require_role("grant a column key", &[KEY_ADMIN])?;
+        columns::grant(given("name", name)?, role_named(given("role", role)?)?)
+    };
+    or_report(grant());
+}
+
+#[pg_extern(sql = false)]
+fn revoke_key(name: Option<&str>, role: Option<&str>) {
+    let revoke = || {
+        xact::prevent_if_read_only(c"sealed.revoke_key()");
+        require_role("revoke a column key", &[KEY_ADMIN])?;
+        let (name, role) = (given("name", name)?, given("role", role)?);
+        if !columns::revoke(name, role_named(role)?)? {
+            pgrx::warning!("column key \"{name}\" was not granted to role \"{role}\"");
+        }
+        Ok(())
+    };
+    or_report(revoke());
+}
+
+fn role_named(name: &str) -> Result<Oid, Error> {
+    user::role(name).ok_or_else(|| Error::NoSuchRole { name: name.to_owned() })
 }
 
 #[pg_extern(sql = false)]

@@ -3,6 +3,7 @@
 //! `routine` is the membrane (callbacks, slots, everything that touches PostgreSQL's structs);
 //! `row` is what sealing and opening mean for it; `missing`, what rows have in columns that came after them.
 
+mod gate;
 pub mod missing;
 pub mod mixed;
 pub mod routine;
@@ -14,9 +15,11 @@ use crate::pg::xact::{self, Listener};
 /// Called once, in the postmaster.
 pub fn init() {
     crate::pg::log::install();
+    routine::wanted::install();
     xact::listen(Listener {
         transaction_end: |end| {
             if end != xact::End::Commit {
+                gate::forget();
                 row::forget();
                 missing::forget(None);
                 mixed::forget(None);
@@ -25,6 +28,7 @@ pub fn init() {
             }
         },
         relation_changed: |relation| {
+            gate::forget();
             row::forget_relation(relation);
             missing::forget(relation);
             mixed::forget(relation);

@@ -15,6 +15,7 @@ use crate::pg::call::{self, call_c, callback};
 use crate::pg::ffi;
 use crate::pg::shadow::{self, heap};
 use crate::pg::{relation, tuple};
+use crate::table_am::gate::Reader;
 
 /// What opens rows and computes index values from them.
 pub(super) struct RowReader {
@@ -51,7 +52,7 @@ impl RowReader {
         // SAFETY: `raw` is a pinned tuple of the table.
         unsafe {
             let rel = self.rel;
-            self.columns(|| slot::open_copy(raw, rel))
+            self.columns(|| slot::open_copy(raw, rel, Reader::Internal))
         }
     }
 

@@ -58,27 +58,29 @@ fn lacks(m: &Missing, natts: usize, width: usize) -> bool {
 }
 
 /// Gives kept values to columns that a row was written without: those beyond `natts`, as far as the arrays go.
+/// Whether there were any. They live as long as this backend knows the table: who keeps the row copies them.
 pub unsafe fn supply(
     owner: pg_sys::Oid,
     desc: pg_sys::TupleDesc,
     natts: usize,
     values: &mut [pg_sys::Datum],
     isnull: &mut [bool],
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     if missing::known_none(owner) {
-        return Ok(());
+        return Ok(false);
     }
+    let mut any = false;
     let width = values.len();
     for m in missing::of(owner)?.iter().filter(|m| lacks(m, natts, width)) {
         let at = usize::from(m.attnum.unsigned_abs()) - 1;
-        // SAFETY: a column of the descriptor. The value lives as long as this backend knows the table; who
-        // keeps the row longer copies it.
+        // SAFETY: a column of the descriptor.
         let attribute = unsafe { toast::attribute(desc, at) };
         if !attribute.dropped {
             (values[at], isnull[at]) = (datum(&attribute, m.words()), false);
+            any = true;
         }
     }
-    Ok(())
+    Ok(any)
 }
 
 /// A kept value as a datum; good for as long as the words.

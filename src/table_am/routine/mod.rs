@@ -21,6 +21,7 @@ mod sort;
 mod toast;
 mod trouble;
 mod verify;
+pub mod wanted;
 
 use std::sync::OnceLock;
 

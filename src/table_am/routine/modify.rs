@@ -19,6 +19,7 @@ use crate::pg::ffi;
 use crate::pg::shadow::{self, Changed};
 use crate::pg::tuple::{self, BODY_BITS, HEADER, HEAPTUPLESIZE, NATTS_MASK, SEALED_HOFF};
 use crate::pg::xact;
+use crate::table_am::gate::{self, Reader};
 use crate::table_am::mixed::{self, Kind};
 use crate::table_am::row;
 
@@ -183,6 +184,14 @@ unsafe fn prepare(
     old: Option<pg_sys::HeapTuple>,
     context: pg_sys::MemoryContext,
 ) -> Incoming {
+    // ALTER TABLE writes rows anew that the current user has read: as he sees them, they are not to be kept.
+    // SAFETY: an open relation.
+    if owner(rel) != unsafe { (*rel).rd_id }
+        && let Some(layout) = parts::layout_to_write(rel)
+        && let Err(e) = gate::check_all(&layout, owner(rel))
+    {
+        e.report();
+    }
     // SAFETY: executor's arguments; what ExecFetchSlotHeapTuple() allocates for a virtual slot goes
     // to the scratch context with everything else.
     in_context(context, || unsafe {
@@ -217,12 +226,12 @@ unsafe fn copy_back(
 
 /// The row version at `tid`, opened, or None if the item is gone. Whatever its visibility: the
 /// caller's snapshot keeps it from being pruned, heapam re-checks the rest.
-unsafe fn fetch(rel: pg_sys::Relation, tid: pg_sys::ItemPointer) -> Option<Old> {
+unsafe fn fetch(rel: pg_sys::Relation, tid: pg_sys::ItemPointer, reader: Reader) -> Option<Old> {
     // SAFETY: passed on.
     unsafe {
         fetch_raw(rel, tid, |t| {
             let kind = if slot::is_plain(t) { Kind::Plain } else { Kind::Sealed };
-            Some(Old { row: slot::open_copy(t, rel), kind })
+            Some(Old { row: slot::open_copy(t, rel, reader), kind })
         })
     }
 }
@@ -232,10 +241,11 @@ unsafe fn fetch(rel: pg_sys::Relation, tid: pg_sys::ItemPointer) -> Option<Old> 
 unsafe fn fetch_to_delete(
     rel: pg_sys::Relation,
     tid: pg_sys::ItemPointer,
+    reader: Reader,
 ) -> Option<pg_sys::HeapTuple> {
     // SAFETY: passed on.
     unsafe {
-        fetch_raw(rel, tid, |t| match slot::try_open_copy(t, rel) {
+        fetch_raw(rel, tid, |t| match slot::try_open_copy(t, rel, reader) {
             Ok(row) => Some(row),
             Err(why) if why.is_damage() => {
                 why.into_error(t).warn();
@@ -335,8 +345,9 @@ pub unsafe extern "C-unwind" fn tuple_complete_speculative(
                 return;
             }
             let context = scratch();
-            let row =
-                in_context(context, || toast::may_have(rel).then(|| fetch(rel, tid)).flatten());
+            let row = in_context(context, || {
+                toast::may_have(rel).then(|| fetch(rel, tid, Reader::Internal)).flatten()
+            });
             ffi::heap_abort_speculative(shadow_of(rel), tid);
             if let Some(old) = row {
                 toast::delete_of(rel, old.row, true);
@@ -408,8 +419,11 @@ pub unsafe extern "C-unwind" fn tuple_delete(
         // SAFETY: executor's arguments. The row is read first: its plaintext names the chunks.
         unsafe {
             let context = scratch();
+            // A row that moves to another partition is stored again there, as its reader saw it.
+            let reader = if changing_part { Reader::Writer } else { Reader::Internal };
             let row = in_context(context, || {
-                toast::may_have(rel).then(|| fetch_to_delete(rel, tid)).flatten()
+                let read = changing_part || toast::may_have(rel);
+                read.then(|| fetch_to_delete(rel, tid, reader)).flatten()
             });
             let result =
                 ffi::heap_delete(shadow_of(rel), tid, cid, crosscheck, wait, tmfd, changing_part);
@@ -449,7 +463,7 @@ pub unsafe extern "C-unwind" fn tuple_update(
         unsafe {
             let context = scratch();
             let sets = in_context(context, || Sets::of(rel));
-            let old = in_context(context, || fetch(rel, otid));
+            let old = in_context(context, || fetch(rel, otid, Reader::Writer));
             let mixed = mixed_of(rel);
             let keeps = old.and_then(|old| old.with_chunks_of(mixed::target(mixed)));
             let row = prepare(rel, slot, 0, keeps, context);

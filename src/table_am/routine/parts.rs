@@ -14,10 +14,13 @@ use super::slot::keyring;
 use super::toast::{Attribute, attribute};
 use super::trouble::Trouble;
 use super::{missing, owner};
+use crate::error::Error;
 use crate::keyring::{self, Layout};
 use crate::pg::tuple::{
     self, BODY_BITS, HEADER, HEAPTUPLESIZE, NATTS_MASK, SEALED_HOFF, bitmap_len, maxalign, varlena,
 };
+use crate::pg::{class, ffi};
+use crate::table_am::gate::{self, Answer, Reader};
 use crate::table_am::mixed::{self, Kind};
 use crate::table_am::row::{self, NotOpened};
 
@@ -167,7 +170,7 @@ pub unsafe fn seal(
         values.truncate(natts);
         isnull.truncate(natts);
         let Some(plan) = plan(layout, desc, &values, &isnull) else {
-            crate::error::Error::Limit { what: "bytes of a row's part" }.report();
+            Error::Limit { what: "bytes of a row's part" }.report();
         };
         let len = SEALED_HOFF + plan.parts.len();
         let t = pg_sys::palloc0(HEAPTUPLESIZE + len).cast::<pg_sys::HeapTupleData>();
@@ -241,7 +244,7 @@ unsafe fn write(
     }
     let mut fields = [0; PREFIX];
     if let Err(e) = shape.write(&mut fields) {
-        crate::error::Error::from(e).report();
+        Error::from(e).report();
     }
     prefix.copy_from_slice(&fields);
 }
@@ -255,11 +258,59 @@ unsafe fn arrays(desc: pg_sys::TupleDesc) -> (Vec<pg_sys::Datum>, Vec<bool>) {
 /// What parts of rows are opened into, in the memory context that was current when they were made.
 pub struct Buffers {
     parts: [(*mut u8, usize); MOST],
+    /// Copies of kept values, of the row that is there; null if none had one.
+    kept: pg_sys::MemoryContext,
+    /// The columns that are looked at, as PostgreSQL numbers attributes in sets; null for all. Others are not
+    /// opened, and stay NULL.
+    wanted: *mut pg_sys::Bitmapset,
+    /// `wanted` is a set, if perhaps an empty one (which is null too).
+    chosen: bool,
+}
+
+/// A row to be opened, and for whom.
+#[derive(Clone, Copy)]
+pub struct Sealed {
+    /// As it lies in the page.
+    pub row: pg_sys::HeapTuple,
+    /// The table whose keys open it.
+    pub owner: pg_sys::Oid,
+    /// The columns of the reader.
+    pub desc: pg_sys::TupleDesc,
+    /// Who it is.
+    pub reader: Reader,
 }
 
 impl Buffers {
     const fn new() -> Self {
-        Self { parts: [(std::ptr::null_mut(), 0); MOST] }
+        let none = std::ptr::null_mut();
+        Self { parts: [(none, 0); MOST], kept: none.cast(), wanted: none.cast(), chosen: false }
+    }
+
+    /// Empty ones, palloc'd in a context.
+    pub unsafe fn make(context: pg_sys::MemoryContext) -> *mut Self {
+        // SAFETY: as large as it is; nothing in it needs a destructor.
+        unsafe {
+            let buffers = pg_sys::MemoryContextAlloc(context, size_of::<Self>()).cast::<Self>();
+            buffers.write(Self::new());
+            buffers
+        }
+    }
+
+    /// Leaves all columns unopened but these.
+    pub fn choose(&mut self, wanted: *mut pg_sys::Bitmapset) {
+        (self.wanted, self.chosen) = (wanted, true);
+    }
+
+    /// Whether a column (from 0) is looked at.
+    unsafe fn wants(&self, column: usize) -> bool {
+        let member = column as i32 + 1 - pg_sys::FirstLowInvalidHeapAttributeNumber;
+        let whole_row = -pg_sys::FirstLowInvalidHeapAttributeNumber;
+        // SAFETY: the set lives as long as the slot.
+        !self.chosen
+            || unsafe {
+                pg_sys::bms_is_member(member, self.wanted)
+                    || pg_sys::bms_is_member(whole_row, self.wanted)
+            }
     }
 
     /// Room for a part of `len` bytes, aligned so that its data are.
@@ -291,41 +342,66 @@ impl Buffers {
             }
             (*buffer, *capacity) = (std::ptr::null_mut(), 0);
         }
+        let kept = std::mem::replace(&mut self.kept, std::ptr::null_mut());
+        if !kept.is_null() {
+            // SAFETY: made by `supply`.
+            unsafe { pg_sys::MemoryContextDelete(kept) };
+        }
     }
 
-    /// Gives values to the first columns of a row, as many as `values` has, opening the parts that they are in.
-    /// Values point into the buffers and are good until those take another row. Returns how many of the columns
-    /// the row was written with; the others are NULL, unless there are kept values for them.
+    /// Gives values to the first columns of a row, as many as `values` has, opening the parts that they are in,
+    /// as far as they are wanted. Values point into the buffers and are good until those take another row.
     pub unsafe fn fill(
         &mut self,
-        sealed: pg_sys::HeapTuple,
-        owner: pg_sys::Oid,
-        desc: pg_sys::TupleDesc,
+        sealed: Sealed,
         values: &mut [pg_sys::Datum],
         isnull: &mut [bool],
-    ) -> Result<usize, Trouble> {
+    ) -> Result<(), Trouble> {
         let damaged = || Trouble::Seal(NotOpened::Damaged);
         // SAFETY: the caller holds the tuple's page pinned; its bytes behind the header do not change.
         let payload = unsafe {
-            let len = (*sealed).t_len as usize - SEALED_HOFF;
-            std::slice::from_raw_parts((*sealed).t_data.cast::<u8>().add(SEALED_HOFF), len)
+            let len = (*sealed.row).t_len as usize - SEALED_HOFF;
+            std::slice::from_raw_parts((*sealed.row).t_data.cast::<u8>().add(SEALED_HOFF), len)
         };
-        let (layout, parts) = row::parts(owner, payload).map_err(Trouble::Seal)?;
+        let (layout, parts) = row::parts(sealed.owner, payload).map_err(Trouble::Seal)?;
         let division = layout.parts.as_ref().map(|parts| &parts.division).ok_or_else(damaged)?;
         isnull.fill(true);
         // So many columns the row was written with: all before the first that is not there.
         let mut natts = values.len();
         for number in 0..=parts.count() {
+            let columns = division.columns_of(number, values.len());
+            // SAFETY: columns of the reader.
+            let mut looked_at = columns.clone().filter(|column| unsafe { self.wants(*column) });
+            let Some(first) = looked_at.next() else { continue };
             let range = match number.checked_sub(1) {
                 None => parts.clear(),
                 Some(group) => parts.group(group).ok_or_else(damaged)?,
             };
-            let columns = division.columns_of(number, values.len());
-            let Some(first) = columns.clone().next() else { continue };
             // No clear part: of a row without the columns that are in clear now.
             if range.is_empty() {
-                natts = natts.min(first);
+                natts = natts.min(columns.clone().next().unwrap_or(natts));
                 continue;
+            }
+            if let Some(group) = number.checked_sub(1) {
+                match &*gate::ask(sealed.reader, &layout, group).map_err(keyring)? {
+                    Answer::Open => {}
+                    Answer::Null => continue,
+                    Answer::Mask(mask) => {
+                        // SAFETY: as for `take_apart`.
+                        unsafe { self.mask(number, mask, sealed.desc, columns, values, isnull) };
+                        continue;
+                    }
+                    Answer::Deny(key) => {
+                        let relation = class::relation_name(sealed.owner);
+                        // SAFETY: a column of the reader.
+                        let column = unsafe { tuple::attribute_name(sealed.desc, first) };
+                        return Err(keyring(Error::ColumnDenied {
+                            relation,
+                            column,
+                            key: key.clone(),
+                        }));
+                    }
+                }
             }
             // SAFETY: the room is as long as the part; what is palloc'd belongs to the caller's context.
             let body = unsafe {
@@ -339,12 +415,91 @@ impl Buffers {
                 }
             }
             let shape = RowBody::parse(body).map_err(|_| damaged())?;
-            let first_absent = columns.clone().nth(shape.natts.into());
-            natts = natts.min(first_absent.unwrap_or(natts));
+            natts = natts.min(columns.clone().nth(shape.natts.into()).unwrap_or(natts));
             // SAFETY: `body` is a part of these columns, in the room made for it.
-            unsafe { take_apart(body, shape, desc, columns, values, isnull) };
+            unsafe { take_apart(body, shape, sealed.desc, columns, values, isnull) };
         }
-        Ok(natts)
+        if natts < values.len() {
+            // SAFETY: arrays of columns of the descriptor.
+            unsafe { self.supply(sealed, natts, values, isnull) }.map_err(keyring)?;
+        }
+        Ok(())
+    }
+
+    /// Gives kept values to columns that the row was written without. Of a column that nobody looks at it may
+    /// not be known whether it was; what it is given then does not matter.
+    unsafe fn supply(
+        &mut self,
+        sealed: Sealed,
+        natts: usize,
+        values: &mut [pg_sys::Datum],
+        isnull: &mut [bool],
+    ) -> Result<(), Error> {
+        // SAFETY: arrays of columns of the descriptor. The values are copied before anything can make the
+        // table's be forgotten, into a context that belongs to the current one.
+        unsafe {
+            if !missing::supply(sealed.owner, sealed.desc, natts, values, isnull)? {
+                return Ok(());
+            }
+            let context = self.fresh();
+            let callers = pg_sys::MemoryContextSwitchTo(context);
+            for column in natts..values.len() {
+                let attribute = attribute(sealed.desc, column);
+                if !isnull[column] && !attribute.by_val {
+                    let len = i32::from(attribute.len);
+                    values[column] = ffi::datumCopy(values[column], false, len);
+                }
+            }
+            pg_sys::MemoryContextSwitchTo(callers);
+        }
+        Ok(())
+    }
+
+    /// The context of kept values, without those of the row before.
+    unsafe fn fresh(&mut self) -> pg_sys::MemoryContext {
+        // SAFETY: a child of the current context, with which it goes.
+        unsafe {
+            if self.kept.is_null() {
+                self.kept = pg_sys::AllocSetContextCreateInternal(
+                    pg_sys::CurrentMemoryContext,
+                    c"pg_sealed kept values".as_ptr(),
+                    0,
+                    1024,
+                    8 * 1024 * 1024,
+                );
+            } else {
+                pg_sys::MemoryContextReset(self.kept);
+            }
+        }
+        self.kept
+    }
+
+    /// Gives a mask to the columns of string types of a part.
+    unsafe fn mask(
+        &mut self,
+        number: usize,
+        mask: &str,
+        desc: pg_sys::TupleDesc,
+        columns: impl Iterator<Item = usize>,
+        values: &mut [pg_sys::Datum],
+        isnull: &mut [bool],
+    ) {
+        let len = varlena::VARHDRSZ + mask.len();
+        // SAFETY: the room of the part, which stays closed, is aligned for a text, and long enough.
+        let text = unsafe {
+            let text = self.room(number, len).add(PART_AT);
+            varlena::set_size(text, len);
+            let bytes = std::slice::from_raw_parts_mut(text.add(varlena::VARHDRSZ), mask.len());
+            bytes.copy_from_slice(mask.as_bytes());
+            text
+        };
+        for column in columns {
+            // SAFETY: a column of the descriptor.
+            let of_type = unsafe { attribute(desc, column) }.of_type;
+            if [pg_sys::TEXTOID, pg_sys::VARCHAROID, pg_sys::BPCHAROID].contains(&of_type) {
+                (values[column], isnull[column]) = (pg_sys::Datum::from(text), false);
+            }
+        }
     }
 }
 
@@ -397,25 +552,24 @@ unsafe fn fetch(p: *const u8, len: i16) -> pg_sys::Datum {
     }
 }
 
-/// Opens a row of several parts, whole: a heap tuple of `desc`, palloc'd, with what the sealed one's header says.
+/// Opens a row of several parts, whole: a heap tuple of the reader's columns, palloc'd, with what the sealed one's
+/// header says. `buffers` may leave out columns; those are NULL.
 pub unsafe fn open(
-    sealed: pg_sys::HeapTuple,
-    owner: pg_sys::Oid,
-    desc: pg_sys::TupleDesc,
+    sealed: Sealed,
+    buffers: Option<&mut Buffers>,
 ) -> Result<pg_sys::HeapTuple, Trouble> {
     // SAFETY: the caller holds the tuple's page pinned or owns the copy; values point into the buffers until
     // they are copied. After an ERROR all goes with the memory context.
     unsafe {
-        let (mut values, mut isnull) = arrays(desc);
-        let mut buffers = Buffers::new();
-        let natts = buffers.fill(sealed, owner, desc, &mut values, &mut isnull)?;
-        if natts < values.len() {
-            // Kept values stay where they are until the table changes, so until the next line but one.
-            missing::supply(owner, desc, natts, &mut values, &mut isnull).map_err(keyring)?;
+        let (mut values, mut isnull) = arrays(sealed.desc);
+        let mut own = Buffers::new();
+        if let Some(buffers) = buffers {
+            (own.wanted, own.chosen) = (buffers.wanted, buffers.chosen);
         }
-        let full = pg_sys::heap_form_tuple(desc, values.as_mut_ptr(), isnull.as_mut_ptr());
-        tuple::take_header(sealed, full);
-        buffers.free();
+        own.fill(sealed, &mut values, &mut isnull)?;
+        let full = pg_sys::heap_form_tuple(sealed.desc, values.as_mut_ptr(), isnull.as_mut_ptr());
+        tuple::take_header(sealed.row, full);
+        own.free();
         Ok(full)
     }
 }

@@ -14,6 +14,7 @@ use crate::pg::call::{self, call_c, callback};
 use crate::pg::ffi;
 use crate::pg::shadow::{self, heap};
 use crate::pg::{relation, tuple};
+use crate::table_am::gate::Reader;
 use crate::table_am::mixed::{self, Kind};
 
 /// The rows of the old table with their buffers, in the order asked for.
@@ -100,7 +101,7 @@ pub unsafe extern "C-unwind" fn relation_copy_for_cluster(
                 *num_tuples += 1.0;
                 pg_sys::MemoryContextReset(per_row);
                 let before = pg_sys::MemoryContextSwitchTo(per_row);
-                let row = slot::open_copy(raw, old);
+                let row = slot::open_copy(raw, old, Reader::Internal);
                 if matches!(fate, Fate::Live) {
                     tuple::forget_failed_update(row);
                 }

@@ -16,13 +16,13 @@ use pgrx::pg_sys;
 use sealed_crypto::{OVERHEAD, RowBody};
 
 use super::missing;
-use super::parts::{self, Buffers};
+use super::parts::{self, Buffers, Sealed};
 use super::trouble::Trouble;
 use crate::error::Error;
 use crate::pg::call::{call_c, callback};
 use crate::pg::shadow;
 use crate::pg::tuple::{BODY_BITS, HEADER, HEAPTUPLESIZE, NATTS_MASK, SEALED_HOFF};
-use crate::table_am::missing::known_none;
+use crate::table_am::gate::Reader;
 use crate::table_am::mixed;
 use crate::table_am::row::{self, NotOpened};
 
@@ -51,7 +51,7 @@ pub struct LazySlot {
     owner: pg_sys::Oid,
     /// `inner` holds a sealed row that was not opened yet, but perhaps some of its parts.
     closed: bool,
-    /// What parts are opened into; null if no row had several.
+    /// What parts of rows are opened into; null if it was never needed.
     parts: *mut Buffers,
 }
 
@@ -230,7 +230,8 @@ unsafe extern "C-unwind" fn open_slow(lazy: *mut LazySlot) {
             pg_sys::MemoryContextSwitchTo(scratch);
             let desc = (*lazy).base.base.tts_tupleDescriptor;
             let head = &mut (*lazy).head;
-            let formed = match try_open(sealed, (*lazy).owner, desc, (*lazy).buffer, head) {
+            let row = Sealed { row: sealed, owner: (*lazy).owner, desc, reader: Reader::User };
+            let formed = match try_open(row, (*lazy).buffer, (*lazy).parts.as_mut(), head) {
                 Ok(Some(formed)) => Some(formed),
                 Ok(None) => {
                     missing::complete(head, desc, (*lazy).owner).unwrap_or_else(|e| e.report())
@@ -380,13 +381,12 @@ unsafe fn write_header(
     }
 }
 
-/// Opens `sealed` into `buffer` (at least `t_len` bytes, 8-byte aligned) and fills `head`. A row of several
-/// parts is formed anew instead, by `desc`, palloc'd as one block with every column that has a value.
+/// Opens a row into `buffer` (at least `t_len` bytes, 8-byte aligned) and fills `head`. A row of several
+/// parts is formed anew instead, palloc'd as one block with every column that has a value.
 pub unsafe fn try_open(
-    sealed: pg_sys::HeapTuple,
-    owner: pg_sys::Oid,
-    desc: pg_sys::TupleDesc,
+    row @ Sealed { row: sealed, owner, .. }: Sealed,
     buffer: *mut u8,
+    parts: Option<&mut Buffers>,
     head: &mut pg_sys::HeapTupleData,
 ) -> Result<Option<pg_sys::HeapTuple>, Trouble> {
     // SAFETY: the caller holds the tuple's page pinned or owns the copy, and owns `buffer`.
@@ -405,10 +405,10 @@ pub unsafe fn try_open(
             return Err(Trouble::Seal(NotOpened::Damaged));
         }
         if parts::has_parts(sealed) {
-            return parts::open(sealed, owner, desc).map(Some);
+            return parts::open(row, parts).map(Some);
         }
         let (payload, body) = views(sealed, buffer);
-        row::open(owner, payload, body).map_err(Trouble::Seal)?;
+        crate::table_am::row::open(owner, payload, body).map_err(Trouble::Seal)?;
         if !write_header(sealed, buffer, head) {
             return Err(Trouble::Seal(NotOpened::Damaged));
         }
@@ -421,6 +421,7 @@ pub unsafe fn try_open(
 pub unsafe fn try_open_copy(
     sealed: pg_sys::HeapTuple,
     rel: pg_sys::Relation,
+    reader: Reader,
 ) -> Result<pg_sys::HeapTuple, Trouble> {
     // SAFETY: the caller holds the tuple's page pinned; memory belongs to the current context.
     unsafe {
@@ -428,7 +429,8 @@ pub unsafe fn try_open_copy(
         let size = HEAPTUPLESIZE + (*sealed).t_len as usize;
         let t = pg_sys::palloc(size).cast::<pg_sys::HeapTupleData>();
         let buffer = t.cast::<u8>().add(HEAPTUPLESIZE);
-        if let Some(formed) = try_open(sealed, owner, (*rel).rd_att, buffer, &mut *t)? {
+        let row = Sealed { row: sealed, owner, desc: (*rel).rd_att, reader };
+        if let Some(formed) = try_open(row, buffer, None, &mut *t)? {
             pg_sys::pfree(t.cast());
             return Ok(formed);
         }
@@ -440,9 +442,13 @@ pub unsafe fn try_open_copy(
 }
 
 /// The same; raises what stops it.
-pub unsafe fn open_copy(sealed: pg_sys::HeapTuple, rel: pg_sys::Relation) -> pg_sys::HeapTuple {
+pub unsafe fn open_copy(
+    sealed: pg_sys::HeapTuple,
+    rel: pg_sys::Relation,
+    reader: Reader,
+) -> pg_sys::HeapTuple {
     // SAFETY: passed on.
-    unsafe { try_open_copy(sealed, rel).unwrap_or_else(|why| why.report(sealed)) }
+    unsafe { try_open_copy(sealed, rel, reader).unwrap_or_else(|why| why.report(sealed)) }
 }
 
 unsafe extern "C-unwind" fn init(_slot: *mut pg_sys::TupleTableSlot) {}
@@ -518,31 +524,37 @@ unsafe extern "C-unwind" fn fill(lazy: *mut LazySlot, sealed: pg_sys::HeapTuple,
             crate::pg::log::uses_sealed_table();
             let slot = &mut (*lazy).base.base;
             let callers = pg_sys::MemoryContextSwitchTo(slot.tts_mcxt);
-            if (*lazy).parts.is_null() {
-                (*lazy).parts = pg_sys::palloc0(size_of::<Buffers>()).cast();
-            }
-            let room = slot.tts_tupleDescriptor;
-            let filled = (*(*lazy).parts).fill(
-                sealed,
-                (*lazy).owner,
-                room,
-                std::slice::from_raw_parts_mut(slot.tts_values, natts as usize),
-                std::slice::from_raw_parts_mut(slot.tts_isnull, natts as usize),
+            let (desc, natts) = (slot.tts_tupleDescriptor, natts as usize);
+            let filled = (*parts_of(lazy)).fill(
+                Sealed { row: sealed, owner: (*lazy).owner, desc, reader: Reader::User },
+                std::slice::from_raw_parts_mut(slot.tts_values, natts),
+                std::slice::from_raw_parts_mut(slot.tts_isnull, natts),
             );
             pg_sys::MemoryContextSwitchTo(callers);
-            match filled {
-                Ok(there) if there == natts as usize || known_none((*lazy).owner) => {
-                    slot.tts_nvalid = natts as _;
-                }
-                // Kept values, which have no place here.
-                Ok(_) => {
-                    slot.tts_nvalid = natts as _;
-                    open(lazy.cast());
-                }
-                Err(why) => why.report(sealed),
+            if let Err(why) = filled {
+                why.report(sealed);
             }
+            slot.tts_nvalid = natts as _;
         }
     })
+}
+
+/// The slot's buffers for rows of several parts.
+unsafe fn parts_of(lazy: *mut LazySlot) -> *mut Buffers {
+    // SAFETY: a slot of ours.
+    unsafe {
+        if (*lazy).parts.is_null() {
+            (*lazy).parts = Buffers::make((*lazy).base.base.tts_mcxt);
+        }
+        (*lazy).parts
+    }
+}
+
+/// Says which columns of the slot are looked at, of rows of several parts; others stay NULL there. The set, in
+/// PostgreSQL's numbers of attributes, lives as long as the slot.
+pub unsafe fn choose(slot: *mut pg_sys::TupleTableSlot, wanted: *mut pg_sys::Bitmapset) {
+    // SAFETY: `is_lazy(slot)`.
+    unsafe { (*parts_of(slot.cast())).choose(wanted) };
 }
 
 unsafe extern "C-unwind" fn getsysattr(

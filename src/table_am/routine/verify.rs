@@ -3,10 +3,12 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::parts::Sealed;
 use super::{owner, slot, toast};
 use crate::error::Error;
 use crate::pg::tuple::{self, varlena};
 use crate::pg::{call, ffi};
+use crate::table_am::gate::Reader;
 use crate::table_am::missing;
 
 /// One thing that is wrong with a table.
@@ -200,8 +202,9 @@ unsafe fn check_row(
         let ctid = (*raw).t_self;
         buffer.resize(((*raw).t_len as usize).div_ceil(8), 0);
         let mut head = pg_sys::HeapTupleData::default();
-        let desc = (*rel).rd_att;
-        match slot::try_open(raw, owner(rel), desc, buffer.as_mut_ptr().cast(), &mut head) {
+        let (owner, desc) = (owner(rel), (*rel).rd_att);
+        let row = Sealed { row: raw, owner, desc, reader: Reader::Internal };
+        match slot::try_open(row, buffer.as_mut_ptr().cast(), None, &mut head) {
             Ok(None) => {}
             Ok(Some(formed)) => head = *formed,
             Err(why) => {

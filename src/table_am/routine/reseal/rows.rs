@@ -9,6 +9,7 @@ use super::{Lying, Place, Snapshot, Table, count_blocks, lying, tid};
 use crate::pg::call;
 use crate::pg::shadow::{self, Changed};
 use crate::pg::tuple;
+use crate::table_am::gate::Reader;
 use crate::table_am::routine::build::RowReader;
 use crate::table_am::routine::modify::{self, UpdateIndexes};
 use crate::table_am::routine::{slot, toast, verify};
@@ -265,13 +266,15 @@ impl<'a> Work<'a> {
                 }
             }
             let mut damaged = false;
-            let opened = modify::fetch_raw(rel, &mut at, |t| match slot::try_open_copy(t, rel) {
-                Ok(row) => Some(row),
-                Err(why) if why.is_damage() => {
-                    damaged = true;
-                    None
+            let opened = modify::fetch_raw(rel, &mut at, |t| {
+                match slot::try_open_copy(t, rel, Reader::Internal) {
+                    Ok(row) => Some(row),
+                    Err(why) if why.is_damage() => {
+                        damaged = true;
+                        None
+                    }
+                    Err(why) => why.report(t),
                 }
-                Err(why) => why.report(t),
             });
             let old = match opened {
                 Some(row) => row,
@@ -391,7 +394,7 @@ impl Table {
                 pg_sys::MemoryContextReset(work.memory);
                 modify::in_context(work.memory, || {
                     let row = modify::fetch_raw(rel, &mut tid(place), |t| {
-                        slot::try_open_copy(t, rel).ok()
+                        slot::try_open_copy(t, rel, Reader::Internal).ok()
                     });
                     let Some(row) = row.filter(|&row| tuple::has_external(row)) else {
                         return false;

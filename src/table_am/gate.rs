@@ -1,0 +1,112 @@
+//! Who may open what is sealed under a column key.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use sealed_crypto::Id;
+
+use crate::error::Error;
+use crate::keyring::Layout;
+use crate::keyring::columns::{ColumnKey, Denied};
+use crate::pg::catalog::Oid;
+use crate::pg::{class, user, xact};
+
+/// For whom a row is opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reader {
+    /// For the current user, who gets what the key's policy says where he may not open a column.
+    User,
+    /// For the current user, who is about to write the row again: it is an error where he may not.
+    Writer,
+    /// For what shows values to nobody: rows sealed again, moved, deleted, verified, indexed.
+    Internal,
+}
+
+/// What a reader gets of a group of columns.
+pub enum Answer {
+    /// Their values.
+    Open,
+    /// NULL.
+    Null,
+    /// A text, where the type allows it, else NULL.
+    Mask(String),
+    /// An error; the column key's name.
+    Deny(String),
+}
+
+/// The last answers, each for a user in a statement: roles and memberships may be others in the next.
+type Known = (Id, Oid, i64, Rc<Answer>);
+
+thread_local! {
+    static LAST: RefCell<Vec<Known>> = const { RefCell::new(Vec::new()) };
+}
+const KNOWN: usize = 8;
+
+/// What a reader gets of the columns of a group, by its number from 0. Reads the catalog.
+pub fn ask(reader: Reader, layout: &Layout, group: usize) -> Result<Rc<Answer>, Error> {
+    let keys = layout.parts.as_ref().map_or(&[][..], |parts| parts.division.groups());
+    let key = match keys.get(group) {
+        Some(Some(key)) if reader != Reader::Internal => key,
+        _ => return Ok(Rc::new(Answer::Open)),
+    };
+    let (user, statement) = (user::current(), xact::statement_start());
+    let known = LAST.with_borrow(|last| {
+        let mut known = last.iter().filter(|k| k.0 == *key && k.1 == user && k.2 == statement);
+        known.next().map(|k| Rc::clone(&k.3))
+    });
+    let answer = match known {
+        Some(answer) => answer,
+        None => {
+            let answer = Rc::new(decide(&*ColumnKey::known(key)?, user));
+            LAST.with_borrow_mut(|last| {
+                last.retain(|k| k.2 == statement);
+                if last.len() >= KNOWN {
+                    last.remove(0);
+                }
+                last.push((*key, user, statement, Rc::clone(&answer)));
+            });
+            answer
+        }
+    };
+    match (&*answer, reader) {
+        (Answer::Null | Answer::Mask(_), Reader::Writer) => {
+            Ok(Rc::new(Answer::Deny(ColumnKey::known(key)?.name.clone())))
+        }
+        _ => Ok(answer),
+    }
+}
+
+fn decide(key: &ColumnKey, user: Oid) -> Answer {
+    if user::is_one_of(user, &key.roles, key.allow_superuser) {
+        return Answer::Open;
+    }
+    match &key.denied {
+        Denied::Error => Answer::Deny(key.name.clone()),
+        Denied::Null => Answer::Null,
+        Denied::Mask(mask) => Answer::Mask(mask.clone()),
+    }
+}
+
+/// Forgets the answers: a key, a grant or a transaction is another one.
+pub fn forget() {
+    LAST.with_borrow_mut(Vec::clear);
+}
+
+/// Raises the error of the first group that the current user may not open: rows of the table `owner` that he
+/// has read are about to be stored again.
+pub fn check_all(layout: &Layout, owner: Oid) -> Result<(), Error> {
+    let groups = layout.parts.as_ref().map_or(0, |parts| parts.groups.len());
+    for group in 0..groups {
+        if let Answer::Deny(key) = &*ask(Reader::Writer, layout, group)? {
+            let division = layout.parts.as_ref().map(|parts| &parts.division);
+            let column = division.and_then(|division| division.columns_of(group + 1, 1600).next());
+            let name = column.and_then(|index| class::column_name(owner, index as i16 + 1));
+            return Err(Error::ColumnDenied {
+                relation: class::relation_name(owner),
+                column: name.unwrap_or_default(),
+                key: key.clone(),
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! Which columns of a table a plan looks at, so that of rows of several parts only those are opened.
+//!
+//! The table access method is not told. So when a plan is about to run, its scans are gone through: a scan
+//! whose slot is read by nobody but its own expressions, or those of a node above it that computes new rows
+//! and keeps none of its input's, says which columns it needs. Wherever that is not certain all are opened,
+//! and so are rows that reach us by another way (triggers, EvalPlanQual, RETURNING, COPY).
+
+use std::sync::OnceLock;
+
+use pgrx::pg_sys::{self, NodeTag};
+
+use super::slot;
+use crate::pg::call::callback;
+
+static BEFORE_US: OnceLock<pg_sys::ExecutorStart_hook_type> = OnceLock::new();
+
+/// Puts the hook in place. Called once, in the postmaster.
+pub fn install() {
+    // SAFETY: the hook is a plain pointer that only this thread reads and writes; ours lives as long as the
+    // library, which is never unloaded.
+    unsafe {
+        let _ = BEFORE_US.set(pg_sys::ExecutorStart_hook);
+        pg_sys::ExecutorStart_hook = Some(executor_start);
+    }
+}
+
+/// No `pg_guard`: an ERROR of the start itself jumps over this frame, which owns nothing.
+unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, eflags: std::ffi::c_int) {
+    // SAFETY: the arguments are passed on as they came.
+    unsafe {
+        match BEFORE_US.get() {
+            Some(Some(previous)) => previous(query, eflags),
+            _ => raw::standard_ExecutorStart(query, eflags),
+        }
+        let root = (*query).planstate;
+        if !root.is_null() {
+            look(root);
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn look(root: *mut pg_sys::PlanState) {
+    callback!({
+        // SAFETY: a plan that was just made ready.
+        unsafe { walk(root, std::ptr::null_mut()) };
+    })
+}
+
+unsafe extern "C-unwind" fn walk(
+    state: *mut pg_sys::PlanState,
+    context: *mut core::ffi::c_void,
+) -> bool {
+    // SAFETY: planstate_tree_walker() passes nodes of the plan.
+    unsafe {
+        from_above(state, (*state).lefttree, pg_sys::OUTER_VAR);
+        from_above(state, (*state).righttree, pg_sys::INNER_VAR);
+        if let Some(scan) = scan_of(state)
+            && !(*state).ps_ProjInfo.is_null()
+        {
+            let mut wanted = std::ptr::null_mut();
+            own_columns(state, &mut wanted);
+            slot::choose((*scan).ss_ScanTupleSlot, wanted);
+        }
+        raw::planstate_tree_walker(state, Some(walk), context)
+    }
+}
+
+/// A node that scans a table of ours, with the slot that its rows are put into.
+unsafe fn scan_of(state: *mut pg_sys::PlanState) -> Option<*mut pg_sys::ScanState> {
+    // SAFETY: a node of a plan; the tag says which struct it is. All of these begin with a ScanState.
+    unsafe {
+        let scans = matches!(
+            (*state).type_,
+            NodeTag::T_SeqScanState
+                | NodeTag::T_SampleScanState
+                | NodeTag::T_IndexScanState
+                | NodeTag::T_BitmapHeapScanState
+                | NodeTag::T_TidScanState
+                | NodeTag::T_TidRangeScanState
+        );
+        let scan = state.cast::<pg_sys::ScanState>();
+        let ours =
+            scans && !(*scan).ss_ScanTupleSlot.is_null() && slot::is_lazy((*scan).ss_ScanTupleSlot);
+        ours.then_some(scan)
+    }
+}
+
+/// Adds the columns that a scan's own expressions look at.
+unsafe fn own_columns(state: *mut pg_sys::PlanState, wanted: &mut *mut pg_sys::Bitmapset) {
+    // SAFETY: as for `scan_of`; the set is made in the memory of the query, as the slot is.
+    unsafe {
+        let plan = (*state).plan;
+        let relation = (*plan.cast::<pg_sys::Scan>()).scanrelid;
+        let mut add = |list: *mut pg_sys::List| {
+            pg_sys::pull_varattnos(list.cast(), relation as _, wanted);
+        };
+        add((*plan).targetlist);
+        add((*plan).qual);
+        match (*plan).type_ {
+            NodeTag::T_IndexScan => {
+                let index = &*plan.cast::<pg_sys::IndexScan>();
+                add(index.indexqualorig);
+                add(index.indexorderbyorig);
+            }
+            NodeTag::T_BitmapHeapScan => {
+                add((*plan.cast::<pg_sys::BitmapHeapScan>()).bitmapqualorig);
+            }
+            NodeTag::T_TidScan => add((*plan.cast::<pg_sys::TidScan>()).tidquals),
+            NodeTag::T_TidRangeScan => add((*plan.cast::<pg_sys::TidRangeScan>()).tidrangequals),
+            _ => {}
+        }
+    }
+}
+
+/// A scan that hands its own slot up: what the node above looks at, if that computes its rows from
+/// expressions and keeps no row as it came but to look at the same columns of it.
+unsafe fn from_above(
+    parent: *mut pg_sys::PlanState,
+    child: *mut pg_sys::PlanState,
+    side: std::ffi::c_int,
+) {
+    // SAFETY: nodes of a plan; the tag says which struct each is.
+    unsafe {
+        if child.is_null() || !(*child).ps_ProjInfo.is_null() {
+            return;
+        }
+        let Some(scan) = scan_of(child) else { return };
+        let plan = (*parent).plan;
+        let mut wanted = std::ptr::null_mut();
+        let mut add = |list: *mut pg_sys::List| {
+            pg_sys::pull_varattnos(list.cast(), side as _, &mut wanted);
+        };
+        match (*plan).type_ {
+            NodeTag::T_Agg | NodeTag::T_Group => {
+                // Grouping columns may be in no expression, only in a list of numbers.
+                let (count, columns) = if (*plan).type_ == NodeTag::T_Agg {
+                    let agg = &*plan.cast::<pg_sys::Agg>();
+                    if !agg.groupingSets.is_null() || !agg.chain.is_null() {
+                        return;
+                    }
+                    (agg.numCols, agg.grpColIdx)
+                } else {
+                    let group = &*plan.cast::<pg_sys::Group>();
+                    (group.numCols, group.grpColIdx)
+                };
+                add((*plan).targetlist);
+                add((*plan).qual);
+                for i in 0..count as usize {
+                    let column = i32::from(*columns.add(i));
+                    let member = column - pg_sys::FirstLowInvalidHeapAttributeNumber;
+                    wanted = pg_sys::bms_add_member(wanted, member);
+                }
+            }
+            NodeTag::T_HashJoin => {
+                let join = &*plan.cast::<pg_sys::HashJoin>();
+                add((*plan).targetlist);
+                add((*plan).qual);
+                add(join.join.joinqual);
+                add(join.hashclauses);
+                add(join.hashkeys);
+            }
+            NodeTag::T_MergeJoin => {
+                let join = &*plan.cast::<pg_sys::MergeJoin>();
+                add((*plan).targetlist);
+                add((*plan).qual);
+                add(join.join.joinqual);
+                add(join.mergeclauses);
+            }
+            NodeTag::T_NestLoop => {
+                let join = &*plan.cast::<pg_sys::NestLoop>();
+                add((*plan).targetlist);
+                add((*plan).qual);
+                add(join.join.joinqual);
+                for param in crate::pg::class::nodes(join.nestParams) {
+                    let var = (*param.cast::<pg_sys::NestLoopParam>()).paramval;
+                    pg_sys::pull_varattnos(var.cast(), side as _, &mut wanted);
+                }
+            }
+            _ => return,
+        }
+        own_columns(child, &mut wanted);
+        slot::choose((*scan).ss_ScanTupleSlot, wanted);
+    }
+}
+
+/// Functions that pgrx has no binding for: `executor/executor.h`, `nodes/nodeFuncs.h`.
+mod raw {
+    use super::*;
+    unsafe extern "C-unwind" {
+        pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, eflags: std::ffi::c_int);
+        #[cfg_attr(
+            any(feature = "pg16", feature = "pg17", feature = "pg18"),
+            link_name = "planstate_tree_walker_impl"
+        )]
+        pub fn planstate_tree_walker(
+            state: *mut pg_sys::PlanState,
+            walker: Option<
+                unsafe extern "C-unwind" fn(*mut pg_sys::PlanState, *mut core::ffi::c_void) -> bool,
+            >,
+            context: *mut core::ffi::c_void,
+        ) -> bool;
+    }
+}
