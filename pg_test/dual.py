@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Runs each regress/dual/*.sql once on heap and once on sealed_heap and wants the same output.
+"""Runs each regress/dual/*.sql once on heap, once on sealed_heap, and once on sealed_heap with columns of each table in clear,
+under the table's key and under two column keys (regress/divide.sql), and wants the same output.
 
-Heap is the oracle, so these scripts need no expected files. To keep a broken script from passing (both runs
-failing alike), each says on a line "-- errors: N" how many errors it means to raise. After the sealed run the
+Heap is the oracle, so these scripts need no expected files. To keep a broken script from passing (all
+runs failing alike), each says on a line "-- errors: N" how many errors it means to raise. After the sealed run the
 tables it left behind are checked: some of them are sealed, sealed.verify finds nothing wrong in any of them, and
 every btree index over them holds exactly the rows (amcheck, heapallindexed).
 """
@@ -11,6 +12,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 CHECK = (HERE / "regress" / "after_dual.sql").read_text()
+DIVIDE = (HERE / "regress" / "divide.sql").read_text()
 
 
 def psql(args, db, sql=None, file=None, options="", **kw):
@@ -25,12 +27,16 @@ def psql(args, db, sql=None, file=None, options="", **kw):
                           input=None if file or "\\" not in sql else sql, **kw)
 
 
-def run_one(args, path, am):
-    db = "dual_" + am.replace("sealed_heap", "sealed") + "_" + path.stem
+def run_one(args, path, am, divided=False):
+    db = "dual_" + ("divided" if divided else am.replace("sealed_heap", "sealed")) + "_" + path.stem
     psql(args, "postgres", f'DROP DATABASE IF EXISTS "{db}"')
     made = psql(args, "postgres", f'CREATE DATABASE "{db}" TEMPLATE "{args.template}"')
     if made.returncode:
         return db, "cannot create the database: " + made.stdout
+    if divided:
+        made = psql(args, db, DIVIDE)
+        if made.returncode:
+            return db, "cannot have columns divided: " + made.stdout
     options = f"-c default_table_access_method={am} -c sealed.plaintext_index=allow -c client_min_messages=notice"
     try:
         out = psql(args, db, file=str(path), options=options, timeout=args.timeout).stdout
@@ -64,26 +70,29 @@ def main():
         seen = len(re.findall(r"ERROR:  ", heap))
         if seen != want or "TIMEOUT" in heap:
             problems.append(f"the heap run has {seen} errors, the script means {want}")
-        sdb = None
-        if not args.heap_only:
-            sdb, sealed = run_one(args, path, "sealed_heap")
-            (out / f"{path.stem}.sealed").write_text(sealed)
+        dbs = [hdb]
+        for divided in () if args.heap_only else (False, True):
+            kind = "divided" if divided else "sealed"
+            db, sealed = run_one(args, path, "sealed_heap", divided)
+            dbs.append(db)
+            (out / f"{path.stem}.{kind}").write_text(sealed)
             if sealed != heap:
-                diff = list(difflib.unified_diff(heap.splitlines(), sealed.splitlines(), "heap", "sealed_heap", lineterm="", n=3))
-                (out / f"{path.stem}.diff").write_text("\n".join(diff) + "\n")
-                problems.append(f"sealed_heap answers otherwise than heap ({len(diff)} lines of diff: {out / (path.stem + '.diff')})")
-            after = psql(args, sdb, CHECK)
-            (out / f"{path.stem}.after").write_text(after.stdout)
+                diff = list(difflib.unified_diff(heap.splitlines(), sealed.splitlines(), "heap", kind, lineterm="", n=3))
+                name = out / f"{path.stem}.{kind}.diff"
+                name.write_text("\n".join(diff) + "\n")
+                problems.append(f"{kind}: sealed_heap answers otherwise than heap ({len(diff)} lines of diff: {name})")
+            after = psql(args, db, CHECK)
+            (out / f"{path.stem}.{kind}.after").write_text(after.stdout)
             if after.returncode or "ok" not in after.stdout.splitlines()[-1:]:
-                problems.append("check of the tables left behind: " + after.stdout.strip()[-400:])
+                problems.append(f"{kind}: check of the tables left behind: " + after.stdout.strip()[-400:])
         took = time.time() - begun
         print(f"{'not ok' if problems else 'ok    '}  dual/{path.stem:<24} {took:6.1f} s", flush=True)
         for line in problems:
             print("        " + line.replace("\n", "\n        "), flush=True)
         if problems:
             failed += 1
-        for db in (hdb, sdb):
-            if db and not problems:
+        for db in dbs:
+            if not problems:
                 psql(args, "postgres", f'DROP DATABASE IF EXISTS "{db}"')
     print(f"dual: {len(files) - failed} passed, {failed} failed")
     return 1 if failed else 0

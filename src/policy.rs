@@ -6,8 +6,11 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 
+use sealed_columns::Column;
+
 use crate::error::Error;
 use crate::guc::{self, PlaintextIndex};
+use crate::keyring::columns;
 use crate::pg::catalog::Oid;
 use crate::pg::class::{self, Class, Relation};
 use crate::pg::xact::{self, Listener};
@@ -132,6 +135,9 @@ pub fn check_index(table: &Class, index: Oid) -> Result<(), Error> {
         return Ok(());
     }
     let index = class::index(index);
+    if !index.partial && holds_plain_columns_only(table.oid, &index.columns)? {
+        return Ok(());
+    }
     let error = Error::PlaintextIndex {
         relation: table.name.clone(),
         what: format!("index \"{}\"", class::relation_name(index.oid)),
@@ -145,9 +151,29 @@ pub fn check_index(table: &Class, index: Oid) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether an index holds only columns that are not sealed anyway.
+fn holds_plain_columns_only(table: Oid, columns: &[i16]) -> Result<bool, Error> {
+    let policy = columns::policy(table)?;
+    let plain = |number: &i16| {
+        let column = usize::from(number.unsigned_abs()).checked_sub(1);
+        let column = column.and_then(|index| policy.columns.get(index));
+        *number > 0 && column.is_some_and(|(_, policy)| *policy == Column::Plain)
+    };
+    Ok(columns.iter().all(plain))
+}
+
 /// Decides about CREATE INDEX, which is no constraint, before anything is done: a concurrent build
 /// that failed later would leave an invalid index.
-pub fn check_new_index(table: &Class) -> Result<(), Error> {
+pub fn check_new_index(table: &Class, columns: Option<&[String]>) -> Result<(), Error> {
+    let numbers = |names: &[String]| {
+        let number = |name: &String| class::column_number(table.oid, name).unwrap_or(0);
+        names.iter().map(number).collect::<Vec<_>>()
+    };
+    if let Some(columns) = columns
+        && holds_plain_columns_only(table.oid, &numbers(columns))?
+    {
+        return Ok(());
+    }
     match index_setting() {
         PlaintextIndex::Allow | PlaintextIndex::Warning => Ok(()),
         PlaintextIndex::Constraints | PlaintextIndex::Error => Err(Error::PlaintextIndex {

@@ -219,6 +219,10 @@ pub struct Index {
     pub oid: Oid,
     /// Of a PRIMARY KEY or UNIQUE constraint.
     pub unique_constraint: bool,
+    /// The numbers of its columns, 0 for an expression; those of its predicate are not among them.
+    pub columns: Vec<i16>,
+    /// It has a predicate.
+    pub partial: bool,
 }
 
 /// The indexes of a table.
@@ -242,9 +246,15 @@ pub fn index(oid: Oid) -> Index {
     let form = unsafe { &*(*relation).rd_index };
     let unique = form.indisunique && !form.indisexclusion;
     let primary = form.indisprimary;
+    // SAFETY: an open index; the array has so many numbers, and the predicate is a list or null.
+    let (columns, partial) = unsafe {
+        let keys = std::slice::from_raw_parts(form.indkey.values.as_ptr(), form.indnatts as usize);
+        (keys.to_vec(), !pg_sys::RelationGetIndexPredicate(relation).is_null())
+    };
     // SAFETY: opened above. The lock stays until the transaction ends.
     unsafe { pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE) };
-    Index { oid, unique_constraint: primary || (unique && has_constraint(oid)) }
+    let unique_constraint = primary || (unique && has_constraint(oid));
+    Index { oid, unique_constraint, columns, partial }
 }
 
 /// Whether the index is being rebuilt, having been there before.

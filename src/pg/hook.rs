@@ -20,6 +20,8 @@ pub enum Command {
     CreateIndex {
         /// The table.
         table: Oid,
+        /// Its columns, if it has no expressions and no predicate.
+        columns: Option<Vec<String>>,
     },
     /// ALTER TABLE ... SET ACCESS METHOD.
     SetAccessMethod {
@@ -317,7 +319,8 @@ unsafe fn commands(node: *mut pg_sys::Node) -> Vec<Command> {
             let s = &*node.cast::<pg_sys::IndexStmt>();
             let constraint = s.isconstraint || s.primary;
             let table = if constraint { None } else { find(s.relation) };
-            table.map(|table| Command::CreateIndex { table }).into_iter().collect()
+            let index = table.map(|table| Command::CreateIndex { table, columns: columns(s) });
+            index.into_iter().collect()
         },
         // SAFETY: see above.
         pg_sys::NodeTag::T_CreateStmt => unsafe {
@@ -350,6 +353,24 @@ unsafe fn commands(node: *mut pg_sys::Node) -> Vec<Command> {
         },
         _ => Vec::new(),
     }
+}
+
+/// The columns of an index to be; None if it has an expression or a predicate.
+fn columns(statement: &pg_sys::IndexStmt) -> Option<Vec<String>> {
+    if !statement.whereClause.is_null() {
+        return None;
+    }
+    let elements = [statement.indexParams, statement.indexIncludingParams];
+    let elements = elements.into_iter().flat_map(class::nodes);
+    elements
+        .map(|element| {
+            // SAFETY: the lists hold IndexElem nodes; the name is null of an expression.
+            let name = unsafe { (*element.cast::<pg_sys::IndexElem>()).name };
+            // SAFETY: not null, so a C string of the parse tree.
+            (!name.is_null())
+                .then(|| unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())
+        })
+        .collect()
 }
 
 fn create_partition(statement: &pg_sys::CreateStmt) -> Option<Command> {

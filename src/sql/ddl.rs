@@ -12,10 +12,10 @@ pub fn before(command: &Command) -> Result<(), Error> {
     match command {
         // On a partitioned table it reaches every partition.
         Command::CreateIndex { .. } if policy::sealed_method().is_none() => Ok(()),
-        Command::CreateIndex { table } => class::with_inheritors(*table)
+        Command::CreateIndex { table, columns } => class::with_inheritors(*table)
             .into_iter()
             .filter_map(policy::sealed)
-            .try_for_each(|class| policy::check_new_index(&class)),
+            .try_for_each(|class| policy::check_new_index(&class, columns.as_deref())),
         Command::SetAccessMethod { table, method } => {
             if method.is_some() && *method == policy::sealed_method() {
                 seal_table(*table)

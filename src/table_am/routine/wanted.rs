@@ -94,7 +94,10 @@ unsafe fn own_columns(state: *mut pg_sys::PlanState, wanted: &mut *mut pg_sys::B
         let mut add = |list: *mut pg_sys::List| {
             pg_sys::pull_varattnos(list.cast(), relation as _, wanted);
         };
-        add((*plan).targetlist);
+        // Without a projection the list is all columns, for whoever is above.
+        if !(*state).ps_ProjInfo.is_null() {
+            add((*plan).targetlist);
+        }
         add((*plan).qual);
         match (*plan).type_ {
             NodeTag::T_IndexScan => {
