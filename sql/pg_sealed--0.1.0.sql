@@ -272,7 +272,7 @@ CREATE FUNCTION sealed.grant_key(name text, role text) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'grant_key_wrapper';
 COMMENT ON FUNCTION sealed.grant_key(text, text) IS
-    'Lets a role, and roles that have its privileges, open columns under a column key, of tables that they may read. Privilege: role sealed_key_admin.';
+    'Lets a role, and roles that have its privileges, open columns under a column key, of tables that they may read; public: everybody. Privilege: role sealed_key_admin.';
 
 CREATE FUNCTION sealed.revoke_key(name text, role text) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp

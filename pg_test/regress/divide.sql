@@ -1,6 +1,7 @@
 -- Labels the columns of every sealed table that is made: in clear, under the table's key, under one of two column keys.
 CREATE SCHEMA divide;
 SELECT sealed.create_column_key('one'), sealed.create_column_key('two');
+SELECT sealed.grant_key('one', 'public'), sealed.grant_key('two', 'public');
 CREATE FUNCTION divide.columns() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $$
 DECLARE c record; BEGIN
 	FOR c IN SELECT d.objid::regclass AS rel, a.attname, a.attnum FROM pg_event_trigger_ddl_commands() d

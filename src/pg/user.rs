@@ -54,6 +54,9 @@ fn address() -> String {
 
 /// The name of a role, empty if it is gone.
 pub fn name(user: Oid) -> String {
+    if user == PUBLIC {
+        return "public".to_owned();
+    }
     // SAFETY: a system cache look-up; a role that is gone has no name.
     unsafe {
         let name = pg_sys::GetUserNameFromId(user, true);
@@ -98,9 +101,15 @@ pub fn current() -> Oid {
     unsafe { pg_sys::GetUserId() }
 }
 
+/// Everybody (`ACL_ID_PUBLIC` of `utils/acl.h`).
+pub const PUBLIC: Oid = Oid::INVALID;
+
 /// Whether a user has the privileges of one of the roles. A superuser has all of them only with
 /// `superusers`, else those that he is a member of.
 pub fn is_one_of(user: Oid, roles: &[Oid], superusers: bool) -> bool {
+    if roles.contains(&PUBLIC) {
+        return true;
+    }
     // SAFETY: looks at memberships.
     unsafe {
         if pg_sys::superuser_arg(user) {
@@ -111,8 +120,11 @@ pub fn is_one_of(user: Oid, roles: &[Oid], superusers: bool) -> bool {
     }
 }
 
-/// The OID of a role, by its name.
+/// The OID of a role, by its name; `public` is everybody, and no role can have that name.
 pub fn role(name: &str) -> Option<Oid> {
+    if name == "public" {
+        return Some(PUBLIC);
+    }
     let name = std::ffi::CString::new(name).ok()?;
     // SAFETY: a system cache look-up.
     let role = unsafe { pg_sys::get_role_oid(name.as_ptr(), true) };

@@ -1,6 +1,7 @@
 -- What the planner believes of a table's size: the rows are what VACUUM counted, the pages are what heap would need, so
 -- the costs are heap's to a few percent (289, 585 and 550 on heap) though the files are longer.
 -- errors: 0
+-- not divided: how large rows are
 CREATE FUNCTION estimate(q text, OUT rows float8, OUT cost float8) LANGUAGE plpgsql AS $$
 DECLARE j jsonb; BEGIN EXECUTE 'EXPLAIN (FORMAT json) ' || q INTO j; rows := j->0->'Plan'->>'Plan Rows'; cost := j->0->'Plan'->>'Total Cost'; END $$;
 CREATE TABLE narrow (a int) WITH (autovacuum_enabled = off);

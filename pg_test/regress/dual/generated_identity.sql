@@ -1,5 +1,6 @@
 -- Generated and identity columns, serials and sequences, through every statement that writes.
 -- errors: 14
+-- not divided: the order of rows after updates
 \getenv dir SEALED_TMP
 CREATE FUNCTION noise(seed int, n int) RETURNS text LANGUAGE sql IMMUTABLE AS
   $$ SELECT left(string_agg(md5(seed || ':' || g), ''), n) FROM generate_series(1, n / 32 + 1) g $$;

@@ -20,7 +20,7 @@ UPDATE doc SET body = body || '+'; SELECT count(*), sum(id), md5(string_agg(body
 UPDATE doc SET body = noise(1, 5000) WHERE id = 3;
 UPDATE doc SET level = 9 WHERE id = 3;
 UPDATE doc SET owner = 'other' WHERE id = 6 RETURNING id;
-DELETE FROM doc WHERE level = 1 RETURNING id;
+WITH d AS (DELETE FROM doc WHERE level = 1 RETURNING id) SELECT id FROM d ORDER BY id;
 INSERT INTO doc VALUES (100, DEFAULT, 1, noise(100, 3000)) RETURNING owner, length(body);
 INSERT INTO doc VALUES (101, DEFAULT, 7, 'x');
 INSERT INTO doc VALUES (1, DEFAULT, 1, 'conflict') ON CONFLICT (id) DO NOTHING;

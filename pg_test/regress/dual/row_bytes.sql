@@ -1,6 +1,7 @@
 -- Rows of every size, byte by byte, around the TOAST threshold and the page limit, in the four storages: written by INSERT, COPY's way and
 -- UPDATE, made longer and shorter by a byte, rewritten. Values go out of line where the stored row would not fit.
 -- errors: 0
+-- not divided: where the step to large values is
 CREATE FUNCTION noise(seed int, n int) RETURNS text LANGUAGE sql IMMUTABLE AS
   $$ SELECT left(string_agg(md5(seed || ':' || g), ''), n) FROM generate_series(1, n / 32 + 1) g $$;
 CREATE TABLE want (n int PRIMARY KEY, v text); ALTER TABLE want ALTER v SET STORAGE external;

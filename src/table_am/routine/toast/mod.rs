@@ -236,9 +236,11 @@ unsafe fn shrink(
             externalize(rel, ttc, i, options);
         }
         // 5, not in core: move PLAIN out, only where the row would fit a page but for the seal.
+        let in_heap = maxalign(HEADER + bitmap)
+            + pg_sys::heap_compute_data_size(desc, ttc.values, ttc.isnull) as usize;
         if has_toast
             && size(ttc) > target
-            && size(ttc) <= target + GROWTH
+            && in_heap <= TARGET_MAIN
             && let Some(i) = biggest_plain(ttc, desc)
         {
             externalize(rel, ttc, i, options);
