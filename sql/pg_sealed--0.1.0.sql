@@ -539,6 +539,17 @@ CREATE VIEW sealed.columns AS
 COMMENT ON VIEW sealed.columns IS
     'Columns of sealed tables: what labels ask for (policy), how new rows are written, and whether older ones are being brought there (operation). Privilege: role sealed_auditor, sealed_operator or sealed_key_admin.';
 
+CREATE VIEW sealed.column_keys AS
+    SELECT k.name, k.denied, k.mask, k.allow_superuser,
+           (SELECT pg_catalog.array_agg(CASE g.role WHEN 0 THEN 'public' ELSE g.role::regrole::text END ORDER BY g.role) FROM sealed.column_key_grant AS g WHERE g.column_key = k.id) AS granted_to,
+           (SELECT pg_catalog.max(d.version) FROM sealed.data_key AS d WHERE d.relation = 0 AND d.table_id = k.id) AS key_version,
+           (SELECT pg_catalog.array_agg(DISTINCT l.relation::regclass) FROM sealed.layout AS l JOIN sealed.data_key AS d ON d.id = l.data_key
+            WHERE l.group_of IS NOT NULL AND d.relation = 0 AND d.table_id = k.id) AS tables,
+           k.created_at
+    FROM sealed.column_key AS k;
+COMMENT ON VIEW sealed.column_keys IS
+    'Column keys: what roles without a grant get, who has one, and the tables that have or had columns under it. Privilege: role sealed_auditor, sealed_operator or sealed_key_admin.';
+
 CREATE VIEW sealed.leaks AS
     WITH tables AS (SELECT t.relation, t.state, t.relation::text AS name FROM sealed.tables AS t)
     SELECT t.relation, 'rows'::text AS place, 'some rows are plain'::text AS what,
@@ -585,7 +596,7 @@ GRANT EXECUTE ON FUNCTION sealed.rotate_data_key(regclass), sealed.pause(regclas
     sealed.seal_column(regclass, text, text), sealed.unseal_column(regclass, text), sealed.column_policies(regclass),
     sealed.operation_state(regclass), sealed.seal_table(regclass), sealed.unseal_table(regclass), sealed.verify(regclass) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION sealed.rotate_all(interval) TO sealed_key_admin, sealed_operator;
-GRANT SELECT ON sealed.keys, sealed.tables, sealed.columns, sealed.progress, sealed.leaks, sealed.status TO sealed_key_admin, sealed_operator, sealed_auditor;
+GRANT SELECT ON sealed.keys, sealed.tables, sealed.columns, sealed.column_keys, sealed.progress, sealed.leaks, sealed.status TO sealed_key_admin, sealed_operator, sealed_auditor;
 GRANT SELECT ON sealed.audit, sealed.audit_pending TO sealed_key_admin, sealed_auditor;
 GRANT EXECUTE ON FUNCTION sealed.export_wraps(text), sealed.master_public_key(), sealed.master_fingerprint() TO sealed_key_admin, sealed_auditor;
 GRANT EXECUTE ON FUNCTION sealed.verify_audit(bigint, bytea) TO sealed_key_admin, sealed_auditor;

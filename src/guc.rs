@@ -21,6 +21,18 @@ pub enum PlaintextIndex {
     Allow,
 }
 
+/// When the columns in clear of a row are verified.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PostgresGucEnum)]
+pub enum VerifyClear {
+    /// When a sealed column of the row is opened.
+    #[name = c"lazy"]
+    Lazy,
+    /// Whenever one of them is read.
+    #[name = c"always"]
+    Always,
+}
+
+static VERIFY_CLEAR: GucSetting<VerifyClear> = GucSetting::<VerifyClear>::new(VerifyClear::Lazy);
 static PLAINTEXT_INDEX: GucSetting<PlaintextIndex> =
     GucSetting::<PlaintextIndex>::new(PlaintextIndex::Constraints);
 static PLAINTEXT_STATISTICS: GucSetting<bool> = GucSetting::<bool>::new(false);
@@ -41,6 +53,14 @@ pub fn init() {
         c"\"constraints\" refuses CREATE INDEX and warns about PRIMARY KEY and UNIQUE constraints.",
         &PLAINTEXT_INDEX,
         GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_enum_guc(
+        c"sealed.verify_clear",
+        c"When columns in clear of rows with sealed columns are verified.",
+        c"\"lazy\" does it when a sealed column of the row is opened; \"always\" opens one for it.",
+        &VERIFY_CLEAR,
+        GucContext::Userset,
         GucFlags::default(),
     );
     GucRegistry::define_bool_guc(
@@ -105,6 +125,11 @@ pub fn init() {
 /// What to do about an index in plaintext.
 pub fn plaintext_index() -> PlaintextIndex {
     PLAINTEXT_INDEX.get()
+}
+
+/// When columns in clear are verified.
+pub fn verify_clear() -> VerifyClear {
+    VERIFY_CLEAR.get()
 }
 
 /// Whether ANALYZE may store values of sealed tables.

@@ -1,6 +1,6 @@
 -- Columns in clear, under the table's key, under column keys; who may open what. How rows of several parts answer to everything
 -- else: the divided runs of regress/dual.
-SET client_min_messages = warning;
+SET client_min_messages = error;
 -- labels
 CREATE TABLE people (id int PRIMARY KEY, name text, ssn text, diagnosis text, n bigint) USING sealed_heap;
 SELECT qa.attempt(format('SECURITY LABEL FOR sealed ON %s IS %L', o, l), true) FROM (VALUES
@@ -24,11 +24,15 @@ SELECT id, name, ssn, left(diagnosis, 12) AS diagnosis, n FROM people ORDER BY i
 SELECT qa.verified('people');
 
 -- indexes: those of plain columns only are nobody's business
-RESET client_min_messages;
+SET client_min_messages = warning;
 SET sealed.plaintext_index = error;
 CREATE INDEX people_n ON people (n, id);
 SELECT qa.attempt(command) FROM (VALUES ('CREATE INDEX ON people (n) INCLUDE (name)'), ('CREATE INDEX ON people (n) WHERE id > 3'), ('CREATE INDEX ON people ((n + 1))'), ('CREATE INDEX ON people (ssn)')) v (command);
-CREATE TABLE plain_key (id int PRIMARY KEY, v text) USING sealed_heap;
+-- a key on a plain column, when the table is there
+CREATE TABLE plain_key (id int, v text) USING sealed_heap;
+SELECT qa.attempt('ALTER TABLE plain_key ADD PRIMARY KEY (id)');
+SECURITY LABEL FOR sealed ON COLUMN plain_key.id IS 'plain';
+ALTER TABLE plain_key ADD PRIMARY KEY (id);
 RESET sealed.plaintext_index;
 
 -- roles
@@ -47,8 +51,7 @@ CREATE FUNCTION everything() RETURNS TABLE (who name, what text) LANGUAGE sql AS
 	'INSERT INTO people VALUES (1) ON CONFLICT (id) DO UPDATE SET n = 1', 'SELECT people FROM people', 'SELECT a.id, b.n FROM people a JOIN people b USING (id)', 'SELECT max(n) FROM people GROUP BY n % 2', 'SELECT * FROM people ORDER BY diagnosis',
 	'SELECT 1 FROM people WHERE ssn = ''ssn1''', 'SELECT id FROM people WHERE id = 1 FOR UPDATE', 'DO $a$ BEGIN PERFORM diagnosis FROM people; END $a$', 'COPY people TO PROGRAM ''true''', 'CREATE TEMP TABLE x AS SELECT id, n FROM people']) c $$;
 GRANT EXECUTE ON FUNCTION everything() TO PUBLIC;
-CREATE TABLE seen AS SELECT 1 AS n, * FROM everything() LIMIT 0; GRANT ALL ON seen TO PUBLIC;
-BEGIN; SET LOCAL ROLE cols_doctor; SELECT what, count(*) FROM everything() GROUP BY 1 ORDER BY 1; SELECT * FROM everything() WHERE what <> 'done'; ROLLBACK;
+BEGIN; SET LOCAL ROLE cols_doctor; SELECT what, count(*) FROM everything() GROUP BY 1 ORDER BY 1; ROLLBACK;
 BEGIN; SET LOCAL ROLE cols_clerk; SELECT * FROM everything() WHERE what <> 'done'; SELECT id, name, ssn, n FROM people ORDER BY 1; ROLLBACK;
 -- views and functions: whoever asks, unless the function is another's
 CREATE VIEW people_view AS SELECT * FROM people; GRANT SELECT ON people_view TO cols_clerk;
@@ -66,6 +69,7 @@ SET ROLE cols_doctor; EXECUTE diagnoses; RESET ROLE;
 SELECT sealed.grant_key('health', 'public');
 SET ROLE cols_doctor; EXECUTE diagnoses; RESET ROLE;
 SELECT sealed.revoke_key('health', 'public');
+SELECT name, denied, mask, allow_superuser, granted_to, key_version, tables FROM sealed.column_keys ORDER BY name;
 -- NULL instead, and no superuser; what would be written back is refused all the same
 SELECT sealed.alter_column_key('health', denied => 'null', allow_superuser => false);
 SELECT id, diagnosis FROM people ORDER BY id;
@@ -75,6 +79,7 @@ SELECT sealed.grant_key('health', 'postgres'), sealed.grant_key('ssn', 'postgres
 SELECT id, name, ssn, left(diagnosis, 12) AS diagnosis, n FROM people ORDER BY id;
 SELECT qa.verified('people');
 
+DROP VIEW people_view;
 -- another policy: new rows at once, older ones stay readable until they are sealed again
 SELECT sealed.unseal_column('people', 'name'), sealed.seal_column('people', 'n', 'ssn');
 INSERT INTO people VALUES (5, 'name5', 'ssn5', 'diagnosis5', 50);
@@ -139,6 +144,6 @@ SELECT sealed.seal_table('was_heap'); INSERT INTO was_heap VALUES (2, 'two'); SE
 SELECT column_name, written FROM sealed.columns WHERE relation = 'was_heap'::regclass ORDER BY 1;
 SELECT * FROM was_heap ORDER BY 1;
 SELECT event, object, detail FROM sealed.audit WHERE object IN ('ssn', 'health') AND event <> 'retire_data_key' ORDER BY seq;
-DROP TABLE was_heap, clear, nothing, plain_key, seen; DROP FUNCTION everything(), peek();
+DROP TABLE was_heap, clear, nothing, plain_key; DROP FUNCTION everything(), peek();
 SELECT count(sealed.drop_column_key('k' || g)) FROM generate_series(8, 9) g;
-DROP ROLE cols_doctors, cols_doctor, cols_clerk, cols_admin; DROP OWNED BY cols_owner; DROP ROLE cols_owner;
+DROP OWNED BY cols_doctors, cols_doctor, cols_clerk, cols_admin, cols_owner; DROP ROLE cols_doctors, cols_doctor, cols_clerk, cols_admin, cols_owner;

@@ -28,6 +28,7 @@ SELECT sealed.rotate_master_key() AS spare \gset
 SELECT id AS spare FROM sealed.master_key WHERE state = 'retired' ORDER BY retired_at DESC LIMIT 1 \gset
 SELECT sealed.wrap_key('\x000102030405060708090a0b0c0d0e0f') AS wrapped \gset
 SELECT format('\x%s', repeat('00', 8)) AS bad \gset
+SELECT sealed.create_column_key('roles_key') IS NOT NULL AS made;
 CREATE TABLE roles_commands (function text, command text);
 INSERT INTO roles_commands VALUES
   ('add_key_provider', format($$SELECT sealed.add_key_provider('roles', 'file', pg_catalog.jsonb_build_object('path', %L))$$, :'keys' || '/roles.root')),
@@ -51,6 +52,15 @@ INSERT INTO roles_commands VALUES
   ('rotate_all', $$SELECT sealed.rotate_all('100 years')$$),
   ('seal_table', $$SELECT sealed.seal_table('roles_heap')$$),
   ('unseal_table', $$SELECT sealed.unseal_table('roles_mine')$$),
+  ('create_column_key', $$SELECT sealed.create_column_key('roles_new')$$),
+  ('alter_column_key', $$SELECT sealed.alter_column_key('roles_key', 'null')$$),
+  ('rotate_column_key', $$SELECT sealed.rotate_column_key('roles_key')$$),
+  ('drop_column_key', $$SELECT sealed.drop_column_key('roles_key')$$),
+  ('grant_key', $$SELECT sealed.grant_key('roles_key', 'public')$$),
+  ('revoke_key', $$SELECT sealed.revoke_key('roles_key', 'public')$$),
+  ('seal_column', $$SELECT sealed.seal_column('roles_mine', 'a')$$),
+  ('unseal_column', $$SELECT sealed.unseal_column('roles_mine', 'a')$$),
+  ('column_policies', $$SELECT sealed.column_policies('roles_mine')$$),
   ('pause', $$SELECT sealed.pause('roles_mine')$$),
   ('resume', $$SELECT sealed.resume('roles_mine')$$),
   ('cancel', $$SELECT sealed.cancel('roles_mine')$$),

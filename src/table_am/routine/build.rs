@@ -9,7 +9,7 @@ use std::ffi::c_void;
 use pgrx::pg_sys;
 
 use super::is_toast;
-use super::slot;
+use super::opened;
 use crate::error::Error;
 use crate::pg::call::{self, call_c, callback};
 use crate::pg::ffi;
@@ -52,7 +52,7 @@ impl RowReader {
         // SAFETY: `raw` is a pinned tuple of the table.
         unsafe {
             let rel = self.rel;
-            self.columns(|| slot::open_copy(raw, rel, Reader::Internal))
+            self.columns(|| opened::open_copy(raw, rel, Reader::Internal))
         }
     }
 

@@ -2,7 +2,7 @@
 
 use pgrx::pg_sys;
 
-use super::slot::GROWTH;
+use super::opened::GROWTH;
 use super::{is_toast, toast};
 use crate::pg::call::{call_c, callback};
 use crate::pg::shadow::heap;

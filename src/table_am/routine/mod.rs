@@ -11,6 +11,7 @@ mod changed;
 mod estimate;
 mod missing;
 mod modify;
+mod opened;
 mod parts;
 pub mod reseal;
 mod rewrite;

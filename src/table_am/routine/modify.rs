@@ -10,8 +10,8 @@ use pgrx::pg_sys;
 use sealed_crypto::{OVERHEAD, RowBody};
 
 use super::changed::Sets;
+use super::opened::{self, GROWTH};
 use super::parts;
-use super::slot::{self, GROWTH};
 use super::{is_toast, owner, toast};
 use crate::error::Error;
 use crate::pg::call::callback;
@@ -230,8 +230,8 @@ unsafe fn fetch(rel: pg_sys::Relation, tid: pg_sys::ItemPointer, reader: Reader)
     // SAFETY: passed on.
     unsafe {
         fetch_raw(rel, tid, |t| {
-            let kind = if slot::is_plain(t) { Kind::Plain } else { Kind::Sealed };
-            Some(Old { row: slot::open_copy(t, rel, reader), kind })
+            let kind = if opened::is_plain(t) { Kind::Plain } else { Kind::Sealed };
+            Some(Old { row: opened::open_copy(t, rel, reader), kind })
         })
     }
 }
@@ -245,7 +245,7 @@ unsafe fn fetch_to_delete(
 ) -> Option<pg_sys::HeapTuple> {
     // SAFETY: passed on.
     unsafe {
-        fetch_raw(rel, tid, |t| match slot::try_open_copy(t, rel, reader) {
+        fetch_raw(rel, tid, |t| match opened::try_open_copy(t, rel, reader) {
             Ok(row) => Some(row),
             Err(why) if why.is_damage() => {
                 why.into_error(t).warn();

@@ -10,11 +10,12 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 use sealed_crypto::{Parts, RowBody};
 
-use super::slot::keyring;
+use super::opened::keyring;
 use super::toast::{Attribute, attribute};
 use super::trouble::Trouble;
 use super::{missing, owner};
 use crate::error::Error;
+use crate::guc::{self, VerifyClear};
 use crate::keyring::{self, Layout};
 use crate::pg::tuple::{
     self, BODY_BITS, HEADER, HEAPTUPLESIZE, NATTS_MASK, SEALED_HOFF, bitmap_len, maxalign, varlena,
@@ -368,6 +369,7 @@ impl Buffers {
         isnull.fill(true);
         // So many columns the row was written with: all before the first that is not there.
         let mut natts = values.len();
+        let (mut clear_read, mut opened) = (false, false);
         for number in 0..=parts.count() {
             let columns = division.columns_of(number, values.len());
             // SAFETY: columns of the reader.
@@ -409,15 +411,29 @@ impl Buffers {
                 std::slice::from_raw_parts_mut(room.add(PART_AT), range.len())
             };
             match number.checked_sub(1) {
-                None => body.copy_from_slice(&payload[range]),
+                None => {
+                    body.copy_from_slice(&payload[range]);
+                    clear_read = true;
+                }
                 Some(group) => {
-                    row::open_group(&layout, &parts, group, payload, body).map_err(Trouble::Seal)?
+                    row::open_group(&layout, &parts, group, payload, body)
+                        .map_err(Trouble::Seal)?;
+                    opened = true;
                 }
             }
             let shape = RowBody::parse(body).map_err(|_| damaged())?;
             natts = natts.min(columns.clone().nth(shape.natts.into()).unwrap_or(natts));
             // SAFETY: `body` is a part of these columns, in the room made for it.
             unsafe { take_apart(body, shape, sealed.desc, columns, values, isnull) };
+        }
+        if clear_read && !opened && guc::verify_clear() == VerifyClear::Always {
+            let len = parts.group(0).ok_or_else(damaged)?.len();
+            // SAFETY: as above. Nothing of the group is shown to anybody.
+            let body = unsafe {
+                let room = self.room(1, len);
+                std::slice::from_raw_parts_mut(room.add(PART_AT), len)
+            };
+            row::open_group(&layout, &parts, 0, payload, body).map_err(Trouble::Seal)?;
         }
         if natts < values.len() {
             // SAFETY: arrays of columns of the descriptor.

@@ -6,7 +6,7 @@
 
 use pgrx::pg_sys;
 
-use super::slot;
+use super::opened;
 use super::sort::{self, Sort};
 use super::{is_toast, modify, owner, toast};
 use crate::error::Error;
@@ -101,7 +101,7 @@ pub unsafe extern "C-unwind" fn relation_copy_for_cluster(
                 *num_tuples += 1.0;
                 pg_sys::MemoryContextReset(per_row);
                 let before = pg_sys::MemoryContextSwitchTo(per_row);
-                let row = slot::open_copy(raw, old, Reader::Internal);
+                let row = opened::open_copy(raw, old, Reader::Internal);
                 if matches!(fate, Fate::Live) {
                     tuple::forget_failed_update(row);
                 }

@@ -8,7 +8,7 @@ use pgrx::pg_sys;
 
 use crate::pg::ffi;
 
-use super::slot::GROWTH;
+use super::opened::GROWTH;
 
 const BLOCK: u64 = pg_sys::BLCKSZ as u64;
 /// Bytes that even an empty row takes on a page: the sealed tuple, aligned to 8, and its line

@@ -4,7 +4,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::parts::Sealed;
-use super::{owner, slot, toast};
+use super::{opened, owner, toast};
 use crate::error::Error;
 use crate::pg::tuple::{self, varlena};
 use crate::pg::{call, ffi};
@@ -204,7 +204,7 @@ unsafe fn check_row(
         let mut head = pg_sys::HeapTupleData::default();
         let (owner, desc) = (owner(rel), (*rel).rd_att);
         let row = Sealed { row: raw, owner, desc, reader: Reader::Internal };
-        match slot::try_open(row, buffer.as_mut_ptr().cast(), None, &mut head) {
+        match opened::try_open(row, buffer.as_mut_ptr().cast(), None, &mut head) {
             Ok(None) => {}
             Ok(Some(formed)) => head = *formed,
             Err(why) => {

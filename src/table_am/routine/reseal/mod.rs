@@ -14,7 +14,7 @@ use pgrx::pg_sys::{self, Oid};
 use sealed_crypto::LayoutId;
 
 use super::modify;
-use super::slot;
+use super::opened;
 use super::toast;
 use crate::error::Error;
 use crate::keyring;
@@ -217,7 +217,7 @@ unsafe fn lying(
             let free = (*header).t_infomask & pg_sys::HEAP_XMAX_INVALID as u16 != 0;
             let natts = (*header).t_infomask2 & tuple::NATTS_MASK;
             let (value, layout, plain) = match chunks {
-                None => (0, layout_of(header.cast(), len), slot::is_plain(&mut t)),
+                None => (0, layout_of(header.cast(), len), opened::is_plain(&mut t)),
                 Some(mixed) => {
                     let (value, layout) = toast::chunk_layout(&mut t, (*rel).rd_att);
                     // Bytes of a plain chunk may look like the head of a sealed one.

@@ -12,7 +12,7 @@ use crate::pg::tuple;
 use crate::table_am::gate::Reader;
 use crate::table_am::routine::build::RowReader;
 use crate::table_am::routine::modify::{self, UpdateIndexes};
-use crate::table_am::routine::{slot, toast, verify};
+use crate::table_am::routine::{opened, toast, verify};
 
 /// How much may be done in one transaction.
 #[derive(Clone, Copy)]
@@ -267,7 +267,7 @@ impl<'a> Work<'a> {
             }
             let mut damaged = false;
             let opened = modify::fetch_raw(rel, &mut at, |t| {
-                match slot::try_open_copy(t, rel, Reader::Internal) {
+                match opened::try_open_copy(t, rel, Reader::Internal) {
                     Ok(row) => Some(row),
                     Err(why) if why.is_damage() => {
                         damaged = true;
@@ -394,7 +394,7 @@ impl Table {
                 pg_sys::MemoryContextReset(work.memory);
                 modify::in_context(work.memory, || {
                     let row = modify::fetch_raw(rel, &mut tid(place), |t| {
-                        slot::try_open_copy(t, rel, Reader::Internal).ok()
+                        opened::try_open_copy(t, rel, Reader::Internal).ok()
                     });
                     let Some(row) = row.filter(|&row| tuple::has_external(row)) else {
                         return false;

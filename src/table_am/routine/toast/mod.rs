@@ -11,8 +11,8 @@ use std::ffi::c_int;
 
 use pgrx::pg_sys;
 
+use super::opened::GROWTH;
 use super::parts;
-use super::slot::GROWTH;
 use crate::keyring::Layout;
 use crate::pg::ffi::{self, ToastAttrInfo, ToastTupleContext};
 use crate::pg::tuple::{self, HEADER, HEAPTUPLESIZE, bitmap_len, maxalign, varlena};
