@@ -49,7 +49,7 @@ CREATE FUNCTION everything() RETURNS TABLE (who name, what text) LANGUAGE sql AS
 	SELECT current_user, qa.attempt(c) FROM unnest(ARRAY['SELECT * FROM people', 'SELECT id, n FROM people', 'SELECT count(*), sum(n) FROM people', 'SELECT ssn FROM people', 'SELECT diagnosis FROM people',
 	'INSERT INTO people VALUES (100, ''new'', ''ssn'', ''d'', 1)', 'UPDATE people SET n = 0 WHERE id = 1', 'UPDATE people SET diagnosis = NULL WHERE id = 1', 'DELETE FROM people WHERE id = 100',
 	'INSERT INTO people VALUES (1) ON CONFLICT (id) DO UPDATE SET n = 1', 'SELECT people FROM people', 'SELECT a.id, b.n FROM people a JOIN people b USING (id)', 'SELECT max(n) FROM people GROUP BY n % 2', 'SELECT * FROM people ORDER BY diagnosis',
-	'SELECT 1 FROM people WHERE ssn = ''ssn1''', 'SELECT id FROM people WHERE id = 1 FOR UPDATE', 'DO $a$ BEGIN PERFORM diagnosis FROM people; END $a$', 'COPY people TO PROGRAM ''true''', 'CREATE TEMP TABLE x AS SELECT id, n FROM people']) c $$;
+	'SELECT 1 FROM people WHERE ssn = ''ssn1''', 'SELECT id FROM people WHERE id = 1 FOR UPDATE', 'DO $a$ BEGIN PERFORM diagnosis FROM people; END $a$', 'CREATE TEMP TABLE x AS SELECT id, n FROM people']) c $$;
 GRANT EXECUTE ON FUNCTION everything() TO PUBLIC;
 BEGIN; SET LOCAL ROLE cols_doctor; SELECT what, count(*) FROM everything() GROUP BY 1 ORDER BY 1; ROLLBACK;
 BEGIN; SET LOCAL ROLE cols_clerk; SELECT * FROM everything() WHERE what <> 'done'; SELECT id, name, ssn, n FROM people ORDER BY 1; ROLLBACK;
