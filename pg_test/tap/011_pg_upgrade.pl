@@ -59,6 +59,9 @@ my $tables = q{SET client_min_messages = error; SET sealed.plaintext_index = all
 	CREATE TABLE rewritten (v text) USING sealed_heap; INSERT INTO rewritten SELECT noise(g, 8000) FROM generate_series(1, 50) g; VACUUM FULL rewritten;
 	CREATE TABLE converted (v text) USING heap; INSERT INTO converted SELECT noise(g, 8000) FROM generate_series(1, 20) g;
 	ALTER TABLE converted SET ACCESS METHOD sealed_heap;
+	CREATE TABLE cols (a int, b text, c text) USING sealed_heap; SELECT sealed.create_column_key('pii');
+	SECURITY LABEL FOR sealed ON COLUMN cols.a IS 'plain'; SECURITY LABEL FOR sealed ON COLUMN cols.c IS 'sealed key=pii';
+	INSERT INTO cols SELECT g, noise(g, 50), noise(g, 5000) FROM generate_series(1, 20) g; ALTER TABLE cols ADD d int DEFAULT 4;
 	CREATE MATERIALIZED VIEW m USING sealed_heap AS SELECT id, left(big, 100) AS b FROM client;
 	CREATE MATERIALIZED VIEW unfilled USING sealed_heap AS SELECT 1 AS one WITH NO DATA;
 	CREATE TABLE ordinary (v text) USING heap; INSERT INTO ordinary SELECT noise(g, 3000) FROM generate_series(1, 10) g;
@@ -71,7 +74,8 @@ $old->safe_psql('bank', $tables);
 my $identity = q{SELECT c.oid, c.relname, c.reltoastrelid, sealed.is_sealed(c.oid) FROM pg_class c WHERE relkind IN ('r', 'm') AND relnamespace = 'public'::regnamespace ORDER BY 1};
 my $catalog = q{SELECT (SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM sealed.layout t), (SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM sealed.data_key t),
 	(SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM sealed.data_key_wrap t), (SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM sealed.master_key t),
-	(SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM sealed.recipient t), (SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM sealed.key_provider t)};
+	(SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM sealed.recipient t), (SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM sealed.key_provider t),
+	(SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM sealed.column_key t), (SELECT string_agg(c::text, '|' ORDER BY c::text) FROM sealed.columns c WHERE relation = 'cols'::regclass)};
 my $chunks = q{SELECT md5(string_agg(chunk_id || '/' || chunk_seq || '/' || md5(chunk_data), ',' ORDER BY chunk_id, chunk_seq)) FROM TOAST};
 sub state_of {
 	my ($node) = @_;
