@@ -558,6 +558,8 @@ CREATE VIEW sealed.leaks AS
     UNION ALL
     SELECT t.relation, 'index', 'keys of ' || i.indexrelid::regclass::text || ' are plain', 'DROP INDEX ' || i.indexrelid::regclass::text
     FROM tables AS t JOIN pg_catalog.pg_index AS i ON i.indrelid = t.relation
+    WHERE i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
+       OR EXISTS (SELECT FROM pg_catalog.unnest(i.indkey) AS n JOIN sealed.column_policies(t.relation) AS p ON p.attnum = n WHERE p.policy <> 'plain')
     UNION ALL
     SELECT t.relation, 'pg_statistic', 'values that ANALYZE sampled', 'set sealed.plaintext_statistics to off and rewrite with ALTER TABLE ' || t.name || ' SET ACCESS METHOD'
     FROM tables AS t WHERE EXISTS (SELECT FROM pg_catalog.pg_statistic AS s WHERE s.starelid = t.relation)

@@ -142,11 +142,36 @@ pub fn check_index(table: &Class, index: Oid) -> Result<(), Error> {
         relation: table.name.clone(),
         what: format!("index \"{}\"", class::relation_name(index.oid)),
     };
+    if index_setting() == PlaintextIndex::Constraints && is_gated(table.oid, &index)? {
+        return Err(error);
+    }
     match index_setting() {
         PlaintextIndex::Allow => {}
         PlaintextIndex::Warning => error.warn(),
         PlaintextIndex::Constraints if index.unique_constraint => error.warn(),
         PlaintextIndex::Constraints | PlaintextIndex::Error => return Err(error),
+    }
+    Ok(())
+}
+
+/// Whether an index holds values of a column under a column key, which it shows to whoever may read the table.
+fn is_gated(table: Oid, index: &class::Index) -> Result<bool, Error> {
+    let policy = columns::policy(table)?;
+    let gated = |(_, column): &(String, Column)| matches!(column, Column::SealedUnder(_));
+    let any = index.partial || index.columns.contains(&0);
+    let column = |number: &i16| {
+        let column = usize::from(number.unsigned_abs()).checked_sub(1);
+        *number > 0 && column.and_then(|at| policy.columns.get(at)).is_some_and(gated)
+    };
+    Ok(any && policy.columns.iter().any(gated) || index.columns.iter().any(column))
+}
+
+/// Decides about the indexes of a table whose columns have just got other labels.
+pub fn check_gated_indexes(table: &Class) -> Result<(), Error> {
+    for index in class::indexes(table.oid) {
+        if is_gated(table.oid, &index)? {
+            check_index(table, index.oid)?;
+        }
     }
     Ok(())
 }

@@ -125,6 +125,45 @@ pub fn revoke(name: &str, role: Oid) -> Result<bool, Error> {
     Ok(false)
 }
 
+/// Takes away whatever was granted to a role.
+pub fn forget_role(role: Oid) -> Result<(), Error> {
+    for row in catalog::scan(Table::ColumnKeyGrant, None, &[], View::Committed)? {
+        if row.oid(1)? == role {
+            let key = ColumnKey::known(&Id(row.uuid(0)?))?;
+            catalog::lock_for_writing(Table::ColumnKeyGrant)?;
+            catalog::delete(&row)?;
+            changed("revoke_key", &key, format!("from {}, dropped", user::name(role)))?;
+        }
+    }
+    Ok(())
+}
+
+/// Raises the error of a column that would no longer be under its column key, if the current user may not open
+/// that: who may not read a column must not move it to where he may. `new`: what it is to be divided into;
+/// None if the whole table is to be plain.
+pub fn check_release(
+    relation: Oid,
+    new: Option<Option<&Division<Id>>>,
+) -> Result<(), Error> {
+    let Some((old, _)) = layouts::newest(relation)?.and_then(|row| row.parts) else {
+        return Ok(());
+    };
+    let (columns, _) = old.to_store();
+    for index in 0..columns.len() {
+        let Some(before) = old.key_of(index) else { continue };
+        let after = new.flatten().and_then(|new| new.key_of(index));
+        let name = class::column_name(relation, index as i16 + 1);
+        // (a column that was dropped has no name)
+        let Some(column) = name.filter(|_| after != Some(before)) else { continue };
+        let key = ColumnKey::known(before)?;
+        if !user::is_one_of(user::current(), &key.roles, key.allow_superuser) {
+            let (relation, key) = (class::relation_name(relation), key.name.clone());
+            return Err(Error::ColumnDenied { relation, column, key });
+        }
+    }
+    Ok(())
+}
+
 /// Says what roles without a grant get, and whether superusers need one.
 pub fn alter(name: &str, denied: &Denied, allow_superuser: bool) -> Result<(), Error> {
     catalog::lock_against_writers(Table::ColumnKey)?;

@@ -153,6 +153,7 @@ fn master_wrap(data_key: &Id) -> Result<(Id, Vec<u8>), Error> {
 pub fn make(owner: Oid, version: i32, table: Option<Id>) -> Result<Rc<Layout>, Error> {
     // Before the lock below, which is held for longer.
     let division = columns::wanted(owner)?;
+    columns::check_release(owner, Some(division.as_ref()))?;
     let (data_key, dek, table, due_us, recipients) = make_data_key(owner, version, table)?;
     fault::place("make_layout:key");
     let id = unused_layout_id()?;

@@ -95,6 +95,8 @@ pub struct Deciders {
     pub created: fn(Oid) -> Result<(), Error>,
     /// Before a relation is dropped.
     pub dropped: fn(Oid) -> Result<(), Error>,
+    /// Before a role is dropped.
+    pub role_dropped: fn(Oid) -> Result<(), Error>,
     /// After a security label of ours on a table or a column was stored.
     pub labelled: fn(Oid) -> Result<(), Error>,
     /// After COMMIT PREPARED. What was prepared is committed by now, so it must not fail.
@@ -130,6 +132,14 @@ static REINDEXING: AtomicBool = AtomicBool::new(false);
 
 /// Whether the last utility command is COMMIT PREPARED. Set anew as well.
 static COMMITS_PREPARED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the last utility command is COPY ... TO. Set anew as well.
+static COPIES_OUT: AtomicBool = AtomicBool::new(false);
+
+/// Whether COPY ... TO runs, so that whatever reads a table shows it.
+pub fn copies_out() -> bool {
+    COPIES_OUT.load(Ordering::Relaxed)
+}
 
 /// Whether indexes that are being built were there before, by the command's own word.
 pub fn reindexing() -> bool {
@@ -170,6 +180,7 @@ unsafe extern "C-unwind" fn process_utility(
     };
     let more =
         add_column::any_wrapped() || label::any() || COMMITS_PREPARED.load(Ordering::Relaxed);
+    COPIES_OUT.store(false, Ordering::Relaxed);
     if watched != Oid::INVALID || more {
         // SAFETY: plain arguments.
         unsafe { after_command(watched) };
@@ -195,6 +206,10 @@ unsafe extern "C-unwind" fn before_command(
         && unsafe { (*node.cast::<pg_sys::TransactionStmt>()).kind }
             == pg_sys::TransactionStmtKind::TRANS_STMT_COMMIT_PREPARED;
     COMMITS_PREPARED.store(commits_prepared, Ordering::Relaxed);
+    let copies_out = tag == Some(pg_sys::NodeTag::T_CopyStmt)
+        // SAFETY: the tag says which struct the node is.
+        && unsafe { !(*node.cast::<pg_sys::CopyStmt>()).is_from };
+    COPIES_OUT.store(copies_out, Ordering::Relaxed);
     if context != pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND {
         // SAFETY: as above.
         unsafe { add_column::begin(node) };
@@ -247,6 +262,8 @@ unsafe extern "C-unwind" fn object_access(
             relation_access(access, object, arg);
         } else if class == pg_sys::DatabaseRelationId {
             database_access(access, object);
+        } else if class == pg_sys::AuthIdRelationId {
+            role_access(access, object);
         } else if access == pg_sys::ObjectAccessType::OAT_POST_CREATE && sub > 0 {
             column_access(class, object, sub as i16);
         }
@@ -263,6 +280,16 @@ unsafe extern "C-unwind" fn column_access(class: Oid, table: Oid, attnum: i16) {
     };
     if DECIDERS.get().is_some_and(|deciders| (deciders.is_sealed)(table))
         && let Err(error) = hook(table, attnum)
+    {
+        error.report();
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn role_access(access: pg_sys::ObjectAccessType::Type, role: Oid) {
+    if access == pg_sys::ObjectAccessType::OAT_DROP
+        && let Some(deciders) = DECIDERS.get()
+        && let Err(error) = (deciders.role_dropped)(role)
     {
         error.report();
     }

@@ -120,6 +120,13 @@ pub fn is_one_of(user: Oid, roles: &[Oid], superusers: bool) -> bool {
     }
 }
 
+/// Whether a query is run that PostgreSQL makes to enforce a foreign key: only those are exempt from FORCE ROW
+/// LEVEL SECURITY (`utils/adt/ri_triggers.c`), and like those they must see what is there.
+pub fn in_foreign_key_check() -> bool {
+    // SAFETY: reads a variable of this backend.
+    unsafe { pg_sys::InNoForceRLSOperation() }
+}
+
 /// The OID of a role, by its name; `public` is everybody, and no role can have that name.
 pub fn role(name: &str) -> Option<Oid> {
     if name == "public" {

@@ -47,6 +47,11 @@ fn capitalised(text: &str) -> String {
     chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
 }
 
+/// What was granted to a role goes with it, in this database.
+pub(super) fn role_dropped(role: Oid) -> Result<(), Error> {
+    if catalog::installed() { columns::forget_role(role) } else { Ok(()) }
+}
+
 /// After a label was stored or taken away: new rows are as it says from now on, the others are brought there.
 pub(super) fn labelled(relation: Oid) -> Result<(), Error> {
     if xact::is_binary_upgrade() {
@@ -54,7 +59,9 @@ pub(super) fn labelled(relation: Oid) -> Result<(), Error> {
     }
     catalog::advance_command();
     for table in class::with_inheritors(relation) {
-        if policy::is_sealed(table) {
+        if let Some(class) = policy::sealed(table) {
+            columns::wanted(table)?;
+            policy::check_gated_indexes(&class)?;
             follow(table)?;
         }
     }

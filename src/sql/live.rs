@@ -93,6 +93,7 @@ fn unseal(class: &Class) -> Result<(), Error> {
     if keyring::mixed(class.oid)?.is_some_and(|m| m.target == Kind::Plain) {
         return Err(already(class, "being unsealed"));
     }
+    keyring::columns::check_release(class.oid, None)?;
     mix(class, Kind::Plain)
 }
 

@@ -31,6 +31,7 @@ pub fn init() {
         method_set: ddl::method_set,
         created: ddl::created,
         dropped: ddl::dropped,
+        role_dropped: columns::role_dropped,
         labelled: columns::labelled,
         prepared_committed: rotation::prepared_committed,
         // What its template was doing in the background goes on in the copy.

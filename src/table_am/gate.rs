@@ -9,17 +9,24 @@ use crate::error::Error;
 use crate::keyring::Layout;
 use crate::keyring::columns::{ColumnKey, Denied};
 use crate::pg::catalog::Oid;
-use crate::pg::{class, user, xact};
+use crate::pg::{class, hook, user, xact};
 
 /// For whom a row is opened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(u8)]
 pub enum Reader {
-    /// For the current user, who gets what the key's policy says where he may not open a column.
+    /// For the current user, by a way that may store the row again or decide by it (UPDATE, constraints,
+    /// triggers, ALTER TABLE): where he may not open a column it is an error, whatever the key's policy says.
+    #[default]
+    Writer = 0,
+    /// For the current user, who gets what the key's policy says where he may not open a column: what a
+    /// query's scans read, and COPY.
     User,
-    /// For the current user, who is about to write the row again: it is an error where he may not.
-    Writer,
-    /// For what shows values to nobody: rows sealed again, moved, deleted, verified, indexed.
+    /// For what shows values to nobody: rows sealed again, moved, deleted, verified, indexed, and foreign
+    /// keys.
     Internal,
+    /// For ANALYZE, which keeps values for everybody to read: NULL.
+    Sampler,
 }
 
 /// What a reader gets of a group of columns.
@@ -48,6 +55,12 @@ pub fn ask(reader: Reader, layout: &Layout, group: usize) -> Result<Rc<Answer>, 
     let key = match keys.get(group) {
         Some(Some(key)) if reader != Reader::Internal => key,
         _ => return Ok(Rc::new(Answer::Open)),
+    };
+    let reader = match reader {
+        Reader::Sampler => return Ok(Rc::new(Answer::Null)),
+        _ if user::in_foreign_key_check() => return Ok(Rc::new(Answer::Open)),
+        Reader::Writer if hook::copies_out() => Reader::User,
+        reader => reader,
     };
     let (user, statement) = (user::current(), xact::statement_start());
     let known = LAST.with_borrow(|last| {

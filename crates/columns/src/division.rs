@@ -91,6 +91,12 @@ impl<K> Division<K> {
         self.of.get(index).copied().unwrap_or(self.default).into()
     }
 
+    /// The column key that the column at an index from 0 is under; none of one in clear or under the table's own.
+    pub fn key_of(&self, index: usize) -> Option<&K> {
+        let group = self.part_of(index).checked_sub(1)?;
+        self.groups.get(group)?.as_ref()
+    }
+
     /// The columns of a part among the first `natts`, as indexes from 0.
     #[inline]
     pub fn columns_of(&self, part: usize, natts: usize) -> impl Iterator<Item = usize> + Clone {
@@ -126,6 +132,8 @@ mod tests {
         assert_eq!(division.columns_of(1, 8).collect::<Vec<_>>(), [2, 5, 6, 7]);
         assert_eq!(division.columns_of(0, 8).collect::<Vec<_>>(), [0]);
         assert_eq!(division.columns_of(2, 4).collect::<Vec<_>>(), [1]);
+        let keys: Vec<_> = (0..6).map(|index| division.key_of(index)).collect();
+        assert_eq!(keys, [None, Some(&7), None, Some(&5), Some(&7), None]);
     }
 
     #[test]

@@ -79,7 +79,7 @@ SELECT sealed.grant_key('health', 'postgres'), sealed.grant_key('ssn', 'postgres
 SELECT id, name, ssn, left(diagnosis, 12) AS diagnosis, n FROM people ORDER BY id;
 SELECT qa.verified('people');
 
-DROP VIEW people_view;
+DROP VIEW people_view; DROP INDEX people_n;
 -- another policy: new rows at once, older ones stay readable until they are sealed again
 SELECT sealed.unseal_column('people', 'name'), sealed.seal_column('people', 'n', 'ssn');
 INSERT INTO people VALUES (5, 'name5', 'ssn5', 'diagnosis5', 50);
@@ -103,6 +103,41 @@ BEGIN; SECURITY LABEL FOR sealed ON COLUMN people.diagnosis IS 'plain'; INSERT I
 SELECT column_name, policy, written FROM sealed.columns WHERE relation = 'people'::regclass ORDER BY attnum;
 DROP TABLE people CASCADE;
 SELECT sealed.drop_column_key('health');
+
+-- who may not open a column: constraints see what is there, and nobody gets at it by another way
+SELECT sealed.create_column_key('k') IS NOT NULL AS made, sealed.alter_column_key('k', mask => '***');
+GRANT CREATE ON SCHEMA public TO cols_owner;
+SET sealed.plaintext_index = allow; SET ROLE cols_owner;
+CREATE TABLE par (id int PRIMARY KEY, t text) USING sealed_heap; CREATE TABLE chi (pid int REFERENCES par ON DELETE CASCADE, t varchar(2), v text) USING sealed_heap;
+CREATE TABLE dup (v text, n int) USING sealed_heap; ALTER TABLE dup ADD UNIQUE (v) DEFERRABLE;
+RESET ROLE;
+SECURITY LABEL FOR sealed ON COLUMN par.id IS 'sealed key=k'; SECURITY LABEL FOR sealed ON COLUMN chi.pid IS 'sealed key=k'; SECURITY LABEL FOR sealed ON COLUMN chi.t IS 'sealed key=k';
+SECURITY LABEL FOR sealed ON COLUMN chi.v IS 'sealed key=k'; SECURITY LABEL FOR sealed ON COLUMN dup.v IS 'sealed key=k';
+INSERT INTO par VALUES (1, 'one'), (2, 'two'), (3, 'three'); INSERT INTO chi VALUES (1, 'x', 'secret'), (2, 'y', 'other'); INSERT INTO dup VALUES ('a', 1);
+GRANT ALL ON par, chi, dup TO cols_clerk;
+SET ROLE cols_clerk;
+SELECT * FROM chi;
+SELECT qa.attempt(c) FROM unnest(ARRAY['INSERT INTO chi VALUES (99)', 'INSERT INTO chi VALUES (3)', 'INSERT INTO dup VALUES (''a'', 2)', 'INSERT INTO dup VALUES (''b'', 2)', 'DELETE FROM par WHERE t = ''one''', 'DELETE FROM chi WHERE v = ''secret'' RETURNING v', 'DELETE FROM chi RETURNING v']) c;
+COPY chi TO STDOUT; COPY chi (v) TO STDOUT; COPY (SELECT v FROM chi) TO STDOUT;
+SET sealed.verify_clear = always; SELECT t, length(v), v FROM chi; SELECT t FROM par; RESET sealed.verify_clear;
+RESET ROLE;
+SELECT id FROM par ORDER BY 1; SELECT pid, t, v FROM chi ORDER BY 1; SELECT * FROM dup;
+SET ROLE cols_owner;
+CREATE FUNCTION cols_leak(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE WARNING 'leak %', $1; RETURN $1; END $$;
+SELECT qa.attempt(c) FROM unnest(ARRAY['SELECT sealed.unseal_column(''chi'', ''v'')', 'SECURITY LABEL FOR sealed ON COLUMN chi.v IS NULL', 'SELECT sealed.unseal_table(''chi'')', 'ALTER TABLE chi SET ACCESS METHOD heap', 'ALTER TABLE chi ADD CHECK (v <> ''x'')',
+	'ALTER TABLE chi ADD CHECK (v = ''***'')', 'CREATE INDEX ON chi (cols_leak(v))', 'CREATE INDEX ON chi (v) WHERE cols_leak(v) > ''a''', 'ALTER TABLE chi ADD d text DEFAULT ''later''']) c;
+RESET ROLE; RESET sealed.plaintext_index;
+SELECT qa.attempt(c) FROM unnest(ARRAY['ALTER TABLE chi ADD UNIQUE (v)', 'ALTER TABLE chi ADD UNIQUE (d)', 'CREATE INDEX ON chi (v)']) c;
+CREATE TABLE labelled_later (v text UNIQUE, w text) USING sealed_heap;
+SELECT qa.attempt($$SECURITY LABEL FOR sealed ON COLUMN labelled_later.v IS 'sealed key=k'$$), qa.attempt($$SECURITY LABEL FOR sealed ON COLUMN labelled_later.w IS 'sealed key=k'$$);
+-- the owner, once it was granted to him; and a role that goes
+SELECT sealed.grant_key('k', 'cols_owner');
+SET ROLE cols_owner; SELECT sealed.unseal_column('chi', 'v'); SELECT v FROM chi ORDER BY 1; RESET ROLE;
+CREATE ROLE cols_gone; SELECT sealed.grant_key('k', 'cols_gone'); DROP ROLE cols_gone;
+SELECT granted_to FROM sealed.column_keys WHERE name = 'k';
+-- statistics: of what everybody may see
+SET sealed.plaintext_statistics = on; ANALYZE chi; SELECT attname, null_frac FROM pg_stats WHERE tablename = 'chi' ORDER BY 1; RESET sealed.plaintext_statistics;
+DROP TABLE par, chi, dup, labelled_later; DROP FUNCTION cols_leak; REVOKE CREATE ON SCHEMA public FROM cols_owner;
 
 -- partitions: the parent's labels, by name, unless they have their own
 CREATE TABLE parted (gone int, id int, secret text, note text) PARTITION BY RANGE (id); ALTER TABLE parted DROP gone;

@@ -52,7 +52,10 @@ impl RowReader {
         // SAFETY: `raw` is a pinned tuple of the table.
         unsafe {
             let rel = self.rel;
-            self.columns(|| opened::open_copy(raw, rel, Reader::Internal))
+            // Expressions are somebody's functions, which see what the current user may.
+            let code = !(*self.info).ii_Expressions.is_null() || !(*self.info).ii_Predicate.is_null();
+            let reader = if code { Reader::Writer } else { Reader::Internal };
+            self.columns(|| opened::open_copy(raw, rel, reader))
         }
     }
 

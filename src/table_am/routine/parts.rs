@@ -32,8 +32,9 @@ const PART_AT: usize = HEADER - PREFIX;
 /// Bits of a payload's first byte that say how it is built: 2, several parts.
 const FORMAT: u8 = 0xf0;
 const SEVERAL: u8 = 0x20;
-/// The clear part and eight groups.
-const MOST: usize = sealed_crypto::MAX_GROUPS + 1;
+/// The clear part and eight groups, and one that is opened to be verified only.
+const MOST: usize = sealed_crypto::MAX_GROUPS + 2;
+const VERIFIED: usize = MOST - 1;
 
 /// Whether a sealed tuple is a row of several parts. Looks at one byte, and verifies nothing.
 #[inline]
@@ -430,7 +431,7 @@ impl Buffers {
             let len = parts.group(0).ok_or_else(damaged)?.len();
             // SAFETY: as above. Nothing of the group is shown to anybody.
             let body = unsafe {
-                let room = self.room(1, len);
+                let room = self.room(VERIFIED, len);
                 std::slice::from_raw_parts_mut(room.add(PART_AT), len)
             };
             row::open_group(&layout, &parts, 0, payload, body).map_err(Trouble::Seal)?;
@@ -510,9 +511,14 @@ impl Buffers {
             text
         };
         for column in columns {
-            // SAFETY: a column of the descriptor.
-            let of_type = unsafe { attribute(desc, column) }.of_type;
-            if [pg_sys::TEXTOID, pg_sys::VARCHAROID, pg_sys::BPCHAROID].contains(&of_type) {
+            // SAFETY: a column of the descriptor; a look-up in the system cache.
+            let (of_type, most) = unsafe {
+                let of_type = pg_sys::getBaseType(attribute(desc, column).of_type);
+                (of_type, (*tuple::attribute(desc, column)).atttypmod - varlena::VARHDRSZ as i32)
+            };
+            let fits = most < 0 || mask.chars().count() <= most as usize;
+            let strings = [pg_sys::TEXTOID, pg_sys::VARCHAROID, pg_sys::BPCHAROID];
+            if fits && strings.contains(&of_type) {
                 (values[column], isnull[column]) = (pg_sys::Datum::from(text), false);
             }
         }

@@ -6,6 +6,7 @@
 use pgrx::pg_sys;
 
 use super::slot;
+use crate::table_am::gate::Reader;
 use crate::pg::call::{call_c, callback};
 use crate::pg::shadow::heap;
 use crate::pg::tuple;
@@ -139,6 +140,7 @@ pub unsafe extern "C-unwind" fn scan_analyze_next_tuple(
         let s = slot::inner(slot);
         while of_heap!(scan_analyze_next_tuple)(scan, oldest_xmin, live, dead, s) {
             if crate::guc::plaintext_statistics() {
+                slot::serve(slot, Reader::Sampler);
                 slot::taken(slot, (*scan).rs_rd, true);
                 return true;
             }

@@ -38,6 +38,8 @@ pub struct LazySlot {
     owner: pg_sys::Oid,
     /// `inner` holds a sealed row that was not opened yet, but perhaps some of its parts.
     closed: bool,
+    /// For whom rows are opened.
+    reader: Reader,
     /// What parts of rows are opened into; null if it was never needed.
     parts: *mut Buffers,
 }
@@ -217,7 +219,8 @@ unsafe extern "C-unwind" fn open_slow(lazy: *mut LazySlot) {
             pg_sys::MemoryContextSwitchTo(scratch);
             let desc = (*lazy).base.base.tts_tupleDescriptor;
             let head = &mut (*lazy).head;
-            let row = Sealed { row: sealed, owner: (*lazy).owner, desc, reader: Reader::User };
+            let (owner, reader) = ((*lazy).owner, (*lazy).reader);
+            let row = Sealed { row: sealed, owner, desc, reader };
             let formed = match try_open(row, (*lazy).buffer, (*lazy).parts.as_mut(), head) {
                 Ok(Some(formed)) => Some(formed),
                 Ok(None) => {
@@ -288,7 +291,10 @@ unsafe fn finish(lazy: *mut LazySlot, sealed: pg_sys::HeapTuple) -> bool {
     }
 }
 
-unsafe extern "C-unwind" fn init(_slot: *mut pg_sys::TupleTableSlot) {}
+unsafe extern "C-unwind" fn init(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: a new slot of ours, all zero but for PostgreSQL's own fields.
+    unsafe { (*slot.cast::<LazySlot>()).reader = Reader::default() };
+}
 
 unsafe extern "C-unwind" fn clear(slot: *mut pg_sys::TupleTableSlot) {
     // SAFETY: a slot of ours. The inner slot's clear drops the buffer pin.
@@ -363,7 +369,7 @@ unsafe extern "C-unwind" fn fill(lazy: *mut LazySlot, sealed: pg_sys::HeapTuple,
             let callers = pg_sys::MemoryContextSwitchTo(slot.tts_mcxt);
             let (desc, natts) = (slot.tts_tupleDescriptor, natts as usize);
             let filled = (*parts_of(lazy)).fill(
-                Sealed { row: sealed, owner: (*lazy).owner, desc, reader: Reader::User },
+                Sealed { row: sealed, owner: (*lazy).owner, desc, reader: (*lazy).reader },
                 std::slice::from_raw_parts_mut(slot.tts_values, natts),
                 std::slice::from_raw_parts_mut(slot.tts_isnull, natts),
             );
@@ -385,6 +391,12 @@ unsafe fn parts_of(lazy: *mut LazySlot) -> *mut Buffers {
         }
         (*lazy).parts
     }
+}
+
+/// Says for whom rows in the slot are opened.
+pub unsafe fn serve(slot: *mut pg_sys::TupleTableSlot, reader: Reader) {
+    // SAFETY: `is_lazy(slot)`.
+    unsafe { (*slot.cast::<LazySlot>()).reader = reader };
 }
 
 /// Says which columns of the slot are looked at, of rows of several parts; others stay NULL there. The set, in

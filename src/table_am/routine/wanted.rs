@@ -4,6 +4,9 @@
 //! whose slot is read by nobody but its own expressions, or those of a node above it that computes new rows
 //! and keeps none of its input's, says which columns it needs. Wherever that is not certain all are opened,
 //! and so are rows that reach us by another way (triggers, EvalPlanQual, RETURNING, COPY).
+//!
+//! Only what scans read may be NULL or a mask for who may not open a column: other slots may be what a
+//! constraint decides by, or what is stored again (`gate::Reader`).
 
 use std::sync::OnceLock;
 
@@ -11,6 +14,7 @@ use pgrx::pg_sys::{self, NodeTag};
 
 use super::slot;
 use crate::pg::call::callback;
+use crate::table_am::gate::Reader;
 
 static BEFORE_US: OnceLock<pg_sys::ExecutorStart_hook_type> = OnceLock::new();
 
@@ -54,14 +58,50 @@ unsafe extern "C-unwind" fn walk(
     unsafe {
         from_above(state, (*state).lefttree, pg_sys::OUTER_VAR);
         from_above(state, (*state).righttree, pg_sys::INNER_VAR);
-        if let Some(scan) = scan_of(state)
-            && !(*state).ps_ProjInfo.is_null()
-        {
-            let mut wanted = std::ptr::null_mut();
-            own_columns(state, &mut wanted);
-            slot::choose((*scan).ss_ScanTupleSlot, wanted);
+        if let Some(scan) = scan_of(state) {
+            slot::serve((*scan).ss_ScanTupleSlot, Reader::User);
+            if !(*state).ps_ProjInfo.is_null() {
+                let mut wanted = std::ptr::null_mut();
+                own_columns(state, &mut wanted);
+                slot::choose((*scan).ss_ScanTupleSlot, wanted);
+            }
+        }
+        if (*state).type_ == NodeTag::T_ModifyTableState {
+            serve_foreign_keys(state.cast());
         }
         raw::planstate_tree_walker(state, Some(walk), context)
+    }
+}
+
+/// Of a table whose triggers are those of foreign keys only: these are handed rows that nobody else sees.
+unsafe fn serve_foreign_keys(state: *mut pg_sys::ModifyTableState) {
+    // SAFETY: a node of a plan with an array of so many tables; the slots are made in the memory of the query
+    // and kept there, as when the first trigger fires.
+    unsafe {
+        for i in 0..(*state).mt_nrels as usize {
+            let table = (*state).resultRelInfo.add(i);
+            let triggers = (*table).ri_TrigDesc;
+            if triggers.is_null() {
+                continue;
+            }
+            let all = (*triggers).numtriggers as usize;
+            let all = std::slice::from_raw_parts((*triggers).triggers, all);
+            let foreign_key = |t: &pg_sys::Trigger| {
+                pg_sys::RI_FKey_trigger_type(t.tgfoid) != pg_sys::RI_TRIGGER_NONE as i32
+            };
+            if all.is_empty() || !all.iter().all(foreign_key) {
+                continue;
+            }
+            let estate = (*state).ps.state;
+            for slot in [
+                pg_sys::ExecGetTriggerOldSlot(estate, table),
+                pg_sys::ExecGetTriggerNewSlot(estate, table),
+            ] {
+                if slot::is_lazy(slot) {
+                    slot::serve(slot, Reader::Internal);
+                }
+            }
+        }
     }
 }
 
