@@ -136,7 +136,10 @@ fn create_column_key(name: Option<&str>) -> pgrx::Uuid {
                 hint: "Use 1 to 63 letters, digits, and any of _ - .".to_owned(),
             });
         }
-        columns::create_column_key(name)
+        let id = columns::create_column_key(name)?;
+        // For what else this command calls.
+        catalog::advance_command();
+        Ok(id)
     };
     pgrx::Uuid::from_bytes(or_report(create()).0)
 }
