@@ -141,10 +141,7 @@ pub fn forget_role(role: Oid) -> Result<(), Error> {
 /// Raises the error of a column that would no longer be under its column key, if the current user may not open
 /// that: who may not read a column must not move it to where he may. `new`: what it is to be divided into;
 /// None if the whole table is to be plain.
-pub fn check_release(
-    relation: Oid,
-    new: Option<Option<&Division<Id>>>,
-) -> Result<(), Error> {
+pub fn check_release(relation: Oid, new: Option<Option<&Division<Id>>>) -> Result<(), Error> {
     let Some((old, _)) = layouts::newest(relation)?.and_then(|row| row.parts) else {
         return Ok(());
     };

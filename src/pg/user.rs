@@ -97,8 +97,9 @@ pub fn has_role(roles: &[&CStr]) -> bool {
 /// The user whose privileges count right now: inside a SECURITY DEFINER function its owner.
 #[inline]
 pub fn current() -> Oid {
-    // SAFETY: reads a variable of this backend.
-    unsafe { pg_sys::GetUserId() }
+    // Not through pgrx, whose guard costs more than the function: it is asked for rows.
+    // SAFETY: reads a variable of this backend, and cannot raise an ERROR.
+    unsafe { raw::GetUserId() }
 }
 
 /// Everybody (`ACL_ID_PUBLIC` of `utils/acl.h`).
@@ -123,8 +124,8 @@ pub fn is_one_of(user: Oid, roles: &[Oid], superusers: bool) -> bool {
 /// Whether a query is run that PostgreSQL makes to enforce a foreign key: only those are exempt from FORCE ROW
 /// LEVEL SECURITY (`utils/adt/ri_triggers.c`), and like those they must see what is there.
 pub fn in_foreign_key_check() -> bool {
-    // SAFETY: reads a variable of this backend.
-    unsafe { pg_sys::InNoForceRLSOperation() }
+    // SAFETY: reads a variable of this backend, and cannot raise an ERROR.
+    unsafe { raw::InNoForceRLSOperation() }
 }
 
 /// The OID of a role, by its name; `public` is everybody, and no role can have that name.
@@ -173,4 +174,14 @@ pub fn owns(relation: Oid) -> bool {
 fn restricted() -> bool {
     // SAFETY: reads a variable of this backend.
     unsafe { pg_sys::InSecurityRestrictedOperation() }
+}
+
+/// Functions asked for rows, without pgrx's guard.
+mod raw {
+    use pgrx::pg_sys::Oid;
+
+    unsafe extern "C-unwind" {
+        pub fn GetUserId() -> Oid;
+        pub fn InNoForceRLSOperation() -> bool;
+    }
 }

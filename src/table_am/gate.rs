@@ -30,19 +30,20 @@ pub enum Reader {
 }
 
 /// What a reader gets of a group of columns.
+#[derive(Clone)]
 pub enum Answer {
     /// Their values.
     Open,
     /// NULL.
     Null,
     /// A text, where the type allows it, else NULL.
-    Mask(String),
+    Mask(Rc<str>),
     /// An error; the column key's name.
-    Deny(String),
+    Deny(Rc<str>),
 }
 
 /// The last answers, each for a user in a statement: roles and memberships may be others in the next.
-type Known = (Id, Oid, i64, Rc<Answer>);
+type Known = (Id, Oid, i64, Answer);
 
 thread_local! {
     static LAST: RefCell<Vec<Known>> = const { RefCell::new(Vec::new()) };
@@ -50,40 +51,40 @@ thread_local! {
 const KNOWN: usize = 8;
 
 /// What a reader gets of the columns of a group, by its number from 0. Reads the catalog.
-pub fn ask(reader: Reader, layout: &Layout, group: usize) -> Result<Rc<Answer>, Error> {
+pub fn ask(reader: Reader, layout: &Layout, group: usize) -> Result<Answer, Error> {
     let keys = layout.parts.as_ref().map_or(&[][..], |parts| parts.division.groups());
     let key = match keys.get(group) {
         Some(Some(key)) if reader != Reader::Internal => key,
-        _ => return Ok(Rc::new(Answer::Open)),
+        _ => return Ok(Answer::Open),
     };
     let reader = match reader {
-        Reader::Sampler => return Ok(Rc::new(Answer::Null)),
-        _ if user::in_foreign_key_check() => return Ok(Rc::new(Answer::Open)),
+        Reader::Sampler => return Ok(Answer::Null),
+        _ if user::in_foreign_key_check() => return Ok(Answer::Open),
         Reader::Writer if hook::copies_out() => Reader::User,
         reader => reader,
     };
     let (user, statement) = (user::current(), xact::statement_start());
     let known = LAST.with_borrow(|last| {
         let mut known = last.iter().filter(|k| k.0 == *key && k.1 == user && k.2 == statement);
-        known.next().map(|k| Rc::clone(&k.3))
+        known.next().map(|k| k.3.clone())
     });
     let answer = match known {
         Some(answer) => answer,
         None => {
-            let answer = Rc::new(decide(&*ColumnKey::known(key)?, user));
+            let answer = decide(&*ColumnKey::known(key)?, user);
             LAST.with_borrow_mut(|last| {
                 last.retain(|k| k.2 == statement);
                 if last.len() >= KNOWN {
                     last.remove(0);
                 }
-                last.push((*key, user, statement, Rc::clone(&answer)));
+                last.push((*key, user, statement, answer.clone()));
             });
             answer
         }
     };
-    match (&*answer, reader) {
+    match (&answer, reader) {
         (Answer::Null | Answer::Mask(_), Reader::Writer) => {
-            Ok(Rc::new(Answer::Deny(ColumnKey::known(key)?.name.clone())))
+            Ok(Answer::Deny(ColumnKey::known(key)?.name.as_str().into()))
         }
         _ => Ok(answer),
     }
@@ -94,9 +95,9 @@ fn decide(key: &ColumnKey, user: Oid) -> Answer {
         return Answer::Open;
     }
     match &key.denied {
-        Denied::Error => Answer::Deny(key.name.clone()),
+        Denied::Error => Answer::Deny(key.name.as_str().into()),
         Denied::Null => Answer::Null,
-        Denied::Mask(mask) => Answer::Mask(mask.clone()),
+        Denied::Mask(mask) => Answer::Mask(mask.as_str().into()),
     }
 }
 
@@ -110,14 +111,14 @@ pub fn forget() {
 pub fn check_all(layout: &Layout, owner: Oid) -> Result<(), Error> {
     let groups = layout.parts.as_ref().map_or(0, |parts| parts.groups.len());
     for group in 0..groups {
-        if let Answer::Deny(key) = &*ask(Reader::Writer, layout, group)? {
+        if let Answer::Deny(key) = ask(Reader::Writer, layout, group)? {
             let division = layout.parts.as_ref().map(|parts| &parts.division);
             let column = division.and_then(|division| division.columns_of(group + 1, 1600).next());
             let name = column.and_then(|index| class::column_name(owner, index as i16 + 1));
             return Err(Error::ColumnDenied {
                 relation: class::relation_name(owner),
                 column: name.unwrap_or_default(),
-                key: key.clone(),
+                key: key.to_string(),
             });
         }
     }

@@ -59,16 +59,22 @@ pub fn open(owner: Oid, payload: &[u8], body: &mut [u8]) -> Result<(), NotOpened
     })
 }
 
-/// The layout of a row of several parts of the table `owner`, and where they are in its payload.
-pub fn parts(owner: Oid, payload: &[u8]) -> Result<(Rc<Layout>, Parts), NotOpened> {
+/// The layout of a row of several parts of the table `owner`.
+#[inline]
+pub fn layout_of_parts(owner: Oid, payload: &[u8]) -> Result<Rc<Layout>, NotOpened> {
     let (Build::Parts, id) = crypto::sealed_as(payload).map_err(|_| NotOpened::Damaged)? else {
         return Err(NotOpened::Damaged);
     };
     let layout = layout_named(owner, id)?;
-    let count = layout.parts.as_ref().map_or(0, |parts| parts.groups.len());
-    let parts = Parts::read(payload, count).map_err(|_| NotOpened::Damaged)?;
     // Without a group nothing would be verified; no layout that was made has none.
-    if count == 0 { Err(NotOpened::Damaged) } else { Ok((layout, parts)) }
+    let whole = layout.parts.as_ref().is_some_and(|parts| !parts.groups.is_empty());
+    if whole { Ok(layout) } else { Err(NotOpened::Damaged) }
+}
+
+/// Where the parts of a row of the layout are in its payload.
+pub fn parts(layout: &Layout, payload: &[u8]) -> Result<Parts, NotOpened> {
+    let count = layout.parts.as_ref().map_or(0, |parts| parts.groups.len());
+    Parts::read(payload, count).map_err(|_| NotOpened::Damaged)
 }
 
 /// Opens a group, by its number from 0, of a row that `parts` has looked at.

@@ -17,6 +17,8 @@ pub struct Division<K> {
     /// The part of columns that came later.
     default: u8,
     groups: Vec<Option<K>>,
+    /// The columns of each part, ascending: `of` the other way round.
+    columns: Vec<Vec<u16>>,
 }
 
 /// A table whose columns are to be under more than [`MAX_GROUPS`] keys.
@@ -63,7 +65,7 @@ impl<K: PartialEq + Clone> Division<K> {
         };
         let of = columns.iter().map(part).collect();
         let default = part(&default);
-        Ok(Some(Self { of, default, groups }))
+        Ok(Some(Self::whole(of, default, groups)))
     }
 }
 
@@ -72,7 +74,16 @@ impl<K> Division<K> {
     pub fn from_stored(of: Vec<u8>, default: u8, groups: Vec<Option<K>>) -> Option<Self> {
         let known = |part: &u8| usize::from(*part) <= groups.len();
         let whole = (1..=MAX_GROUPS).contains(&groups.len());
-        (whole && known(&default) && of.iter().all(known)).then_some(Self { of, default, groups })
+        (whole && known(&default) && of.iter().all(known)).then(|| Self::whole(of, default, groups))
+    }
+
+    fn whole(of: Vec<u8>, default: u8, groups: Vec<Option<K>>) -> Self {
+        let of_part = |part: usize| {
+            let mine = of.iter().zip(0..).filter(|(of, _)| usize::from(**of) == part);
+            mine.map(|(_, column)| column).collect()
+        };
+        let columns = (0..=groups.len()).map(of_part).collect();
+        Self { of, default, groups, columns }
     }
 
     /// What is stored: the part of each column, and that of later ones.
@@ -100,7 +111,11 @@ impl<K> Division<K> {
     /// The columns of a part among the first `natts`, as indexes from 0.
     #[inline]
     pub fn columns_of(&self, part: usize, natts: usize) -> impl Iterator<Item = usize> + Clone {
-        (0..natts).filter(move |index| self.part_of(*index) == part)
+        let known = self.columns.get(part).map_or(&[][..], Vec::as_slice).iter();
+        let known =
+            known.map(|column| usize::from(*column)).take_while(move |index| *index < natts);
+        let later = if part == usize::from(self.default) { self.of.len()..natts } else { 0..0 };
+        known.chain(later)
     }
 }
 

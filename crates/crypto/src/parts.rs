@@ -53,6 +53,13 @@ impl Parts {
         if parts.len != payload.len() { Err(Error::WrongLength) } else { Ok(parts) }
     }
 
+    /// Where the clear part of a payload is, without a look at what is behind it.
+    #[inline]
+    pub fn clear_of(payload: &[u8]) -> Result<Range<usize>, Error> {
+        let range = CLEAR_AT..CLEAR_AT + length_at(payload, HEADER_LEN)?;
+        if range.end > payload.len() { Err(Error::WrongLength) } else { Ok(range) }
+    }
+
     fn push(&mut self, len: usize) -> Result<(), Error> {
         let start = self.len + GROUP_OVERHEAD;
         let place = self.groups.get_mut(self.count).ok_or(Error::WrongLength)?;

@@ -53,7 +53,8 @@ impl RowReader {
         unsafe {
             let rel = self.rel;
             // Expressions are somebody's functions, which see what the current user may.
-            let code = !(*self.info).ii_Expressions.is_null() || !(*self.info).ii_Predicate.is_null();
+            let code =
+                !(*self.info).ii_Expressions.is_null() || !(*self.info).ii_Predicate.is_null();
             let reader = if code { Reader::Writer } else { Reader::Internal };
             self.columns(|| opened::open_copy(raw, rel, reader))
         }

@@ -6,10 +6,10 @@
 use pgrx::pg_sys;
 
 use super::slot;
-use crate::table_am::gate::Reader;
 use crate::pg::call::{call_c, callback};
 use crate::pg::shadow::heap;
 use crate::pg::tuple;
+use crate::table_am::gate::Reader;
 use crate::table_am::{missing, mixed};
 
 /// Calls heap's callback `$f` with the slot inside `$slot` and takes the row over; a TOAST table's
