@@ -128,6 +128,7 @@ pub fn plaintext_index() -> PlaintextIndex {
 }
 
 /// When columns in clear are verified.
+#[inline]
 pub fn verify_clear() -> VerifyClear {
     VERIFY_CLEAR.get()
 }

@@ -32,17 +32,3 @@ pub fn check() -> Result<(), Error> {
 pub fn check() -> Result<(), Error> {
     Ok(())
 }
-
-/// Begins to load the memory from `p` on that a scan is likely to read soon; a hint, for which any address will do.
-#[inline]
-pub fn prefetch(p: *const u8, bytes: usize) {
-    const LINE: usize = 64;
-    #[cfg(target_arch = "x86_64")]
-    for at in (0..bytes).step_by(LINE) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: reads nothing, and never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(at).cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (p, bytes, LINE);
-}

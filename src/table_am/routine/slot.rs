@@ -18,13 +18,9 @@ use super::missing;
 use super::opened::{is_sealed, try_open, views, write_header};
 use super::parts::{self, Buffers, Sealed};
 use crate::pg::call::{call_c, callback};
-use crate::pg::{cpu, shadow};
+use crate::pg::shadow;
 use crate::table_am::gate::Reader;
 use crate::table_am::row;
-
-/// So many rows ahead, and so many bytes of each, memory is asked for.
-const AHEAD: usize = 3;
-const MOST_AHEAD: usize = 256;
 
 /// The slot of a sealed table.
 #[repr(C)]
@@ -350,7 +346,6 @@ unsafe extern "C-unwind" fn getsomeattrs(slot: *mut pg_sys::TupleTableSlot, natt
         let lazy = slot.cast::<LazySlot>();
         if (*lazy).closed {
             let sealed = (*(*lazy).inner.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tuple;
-            prefetch_next(sealed);
             if parts::has_parts(sealed) {
                 if !fill_fast(lazy, sealed, natts) {
                     fill(lazy, sealed, natts);
@@ -362,17 +357,6 @@ unsafe extern "C-unwind" fn getsomeattrs(slot: *mut pg_sys::TupleTableSlot, natt
         if let Some(f) = heap_ops().getsomeattrs {
             f(slot, natts);
         }
-    }
-}
-
-/// Rows fill a page from its end: a scan that is at this one will be a row's length before it soon.
-#[inline]
-unsafe fn prefetch_next(sealed: pg_sys::HeapTuple) {
-    // SAFETY: a tuple; nothing is read at the address.
-    unsafe {
-        let len = (*sealed).t_len as usize;
-        let ahead = (*sealed).t_data.cast::<u8>().wrapping_sub(AHEAD * len);
-        cpu::prefetch(ahead, len.min(MOST_AHEAD));
     }
 }
 
@@ -396,6 +380,7 @@ unsafe fn fill_fast(lazy: *mut LazySlot, sealed: pg_sys::HeapTuple, natts: c_int
 
 /// Gives values to the first columns of a row of several parts, of which only those are opened that are
 /// asked for. The slot stays closed: whoever wants a tuple has it formed.
+#[inline(never)]
 unsafe extern "C-unwind" fn fill(lazy: *mut LazySlot, sealed: pg_sys::HeapTuple, natts: c_int) {
     callback!({
         // SAFETY: as for `open_slow`; values point into memory of the slot's context, which stays until

@@ -340,7 +340,12 @@ impl Buffers {
         else {
             return false;
         };
-        if !self.plan.parts[0].in_place() {
+        let columns = &self.plan.parts[0];
+        // SAFETY: the plan is of this layout.
+        if unsafe { columns.take_straight(self.plan.columns, body, values, isnull) } {
+            return true;
+        }
+        if !columns.in_place() {
             let (room, capacity) = self.parts[0];
             if capacity < PART_AT + body.len() {
                 return false;

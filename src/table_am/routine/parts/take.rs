@@ -35,11 +35,14 @@ pub struct Columns {
     looked_at: u16,
     /// Of those that are looked at one is passed by reference and aligned: it is not read in place.
     aligned: bool,
+    /// If all that are looked at are passed by value and in places known beforehand: where the last of them ends.
+    straight: Option<u16>,
 }
 
 impl Columns {
     /// No columns.
-    pub const NONE: Self = Self { start: 0, count: 0, looked_at: 0, aligned: false };
+    pub const NONE: Self =
+        Self { start: 0, count: 0, looked_at: 0, aligned: false, straight: None };
 
     /// Writes the columns of a part behind the `start` ones that `all` has already.
     ///
@@ -52,7 +55,7 @@ impl Columns {
         columns: impl Iterator<Item = usize>,
         wanted: impl Fn(usize) -> bool,
     ) -> Self {
-        let mut part = Self { start, ..Self::NONE };
+        let mut part = Self { start, straight: Some(0), ..Self::NONE };
         let mut known = Some(0);
         for index in columns {
             // SAFETY: as the caller promises.
@@ -74,6 +77,11 @@ impl Columns {
             if wanted {
                 part.looked_at = part.count;
                 part.aligned |= !of.by_val && of.align > 1;
+                part.straight = part
+                    .straight
+                    .and(known)
+                    .filter(|_| of.by_val)
+                    .and_then(|end| u16::try_from(end).ok());
             }
         }
         part
@@ -103,9 +111,46 @@ impl Columns {
         unsafe { self.slice(all) }.iter().find(|c| c.wanted).map(|c| c.index.into())
     }
 
-    unsafe fn slice<'a>(self, all: *const Column) -> &'a [Column] {
+    unsafe fn slice<'a>(&self, all: *const Column) -> &'a [Column] {
         // SAFETY: written by `write`, and only while the reader's row is taken is it looked at.
         unsafe { std::slice::from_raw_parts(all.add(self.start.into()), usize::from(self.count)) }
+    }
+
+    /// Does the same as `take` if all it takes is to read values where they are known to be; else it does nothing, and
+    /// is false.
+    ///
+    /// # Safety
+    /// As for `take`.
+    #[inline(always)]
+    pub unsafe fn take_straight(
+        &self,
+        all: *const Column,
+        body: &[u8],
+        values: &mut [pg_sys::Datum],
+        isnull: &mut [bool],
+    ) -> bool {
+        let (Some(end), Ok(shape)) = (self.straight, RowBody::parse(body)) else { return false };
+        let data = (PREFIX + usize::from(shape.hoff)).wrapping_sub(HEADER);
+        if shape.has_null
+            || shape.natts < self.count
+            || body.len().checked_sub(data).is_none_or(|len| len < usize::from(end))
+        {
+            return false;
+        }
+        isnull.fill(true);
+        // SAFETY: as the caller promises.
+        let columns = unsafe { self.slice(all) };
+        for column in columns.iter().take(self.looked_at.into()).filter(|c| c.wanted) {
+            let index = usize::from(column.index);
+            if let (Some(value), Some(null)) = (values.get_mut(index), isnull.get_mut(index)) {
+                // SAFETY: in front of where the last one ends.
+                *value = unsafe {
+                    fetch(body.as_ptr().add(data + usize::from(column.offset)), column.len)
+                };
+                *null = false;
+            }
+        }
+        true
     }
 
     /// Gives values to the columns that are wanted and not NULL, and says how many of the row's columns are there as
@@ -116,9 +161,8 @@ impl Columns {
     /// # Safety
     /// `all` is what the columns were written to; the values live as long as `body`, which is aligned as rooms of
     /// `Buffers` are unless `in_place`.
-    #[inline]
     pub unsafe fn take(
-        self,
+        &self,
         all: *const Column,
         body: &[u8],
         values: &mut [pg_sys::Datum],
@@ -128,8 +172,8 @@ impl Columns {
         // SAFETY: as the caller promises.
         let columns = unsafe { self.slice(all) };
         let there = usize::from(shape.natts);
-        let bitmap = body.get(PREFIX..)?;
         let data = body.get((PREFIX + usize::from(shape.hoff)).checked_sub(HEADER)?..)?;
+        let bitmap = body.get(PREFIX..)?;
         let (mut at, mut known) = (0, true);
         for (i, column) in columns.iter().take(self.looked_at.into()).take(there).enumerate() {
             let index = usize::from(column.index);
@@ -153,7 +197,8 @@ impl Columns {
             let value = rest.get(..len)?;
             if column.wanted {
                 *values.get_mut(index)? = if column.by_val {
-                    fetch(value)?
+                    // SAFETY: so many bytes are there.
+                    unsafe { fetch(value.as_ptr(), column.len) }
                 } else {
                     pg_sys::Datum::from(value.as_ptr().cast_mut())
                 };
@@ -179,16 +224,19 @@ unsafe fn length(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// `fetch_att` of a type passed by value, on a little-endian machine; it need not be aligned.
+/// `fetch_att` of a type passed by value, which need not be aligned.
+///
+/// # Safety
+/// `len` bytes are there.
 #[inline]
-fn fetch(value: &[u8]) -> Option<pg_sys::Datum> {
-    Some(match *value {
-        [a] => pg_sys::Datum::from(i8::from_le_bytes([a])),
-        [a, b] => pg_sys::Datum::from(i16::from_le_bytes([a, b])),
-        [a, b, c, d] => pg_sys::Datum::from(i32::from_le_bytes([a, b, c, d])),
-        [a, b, c, d, e, f, g, h] => {
-            pg_sys::Datum::from(i64::from_le_bytes([a, b, c, d, e, f, g, h]))
+unsafe fn fetch(p: *const u8, len: i16) -> pg_sys::Datum {
+    // SAFETY: as the caller promises.
+    unsafe {
+        match len {
+            1 => pg_sys::Datum::from(p.cast::<i8>().read()),
+            2 => pg_sys::Datum::from(p.cast::<i16>().read_unaligned()),
+            4 => pg_sys::Datum::from(p.cast::<i32>().read_unaligned()),
+            _ => pg_sys::Datum::from(p.cast::<i64>().read_unaligned()),
         }
-        _ => return None,
-    })
+    }
 }
