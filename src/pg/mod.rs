@@ -15,6 +15,7 @@ pub mod memory;
 pub mod method;
 pub mod relation;
 mod reserve;
+pub mod roomy;
 pub mod shadow;
 pub mod shmem;
 pub mod tuple;

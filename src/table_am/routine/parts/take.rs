@@ -188,9 +188,8 @@ impl Columns {
                 at = align(at, column.align.into());
             }
             let rest = data.get(at..)?;
-            // SAFETY: so many bytes are there as it looks at.
             let len = match column.len {
-                -1 => unsafe { length(rest) }?,
+                -1 => length(rest)?,
                 -2 => rest.iter().position(|&byte| byte == 0)? + 1,
                 len => len as usize,
             };
@@ -211,9 +210,9 @@ impl Columns {
 }
 
 /// Bytes of the varlena that `bytes` begins with (`VARSIZE_ANY`).
-unsafe fn length(bytes: &[u8]) -> Option<usize> {
+fn length(bytes: &[u8]) -> Option<usize> {
     let p = bytes.as_ptr();
-    // SAFETY: there is a byte; and there are four of a long header.
+    // SAFETY: there is a byte, and there are four of a long header.
     unsafe {
         match *bytes.first()? {
             1 => Some(varlena::TOAST_POINTER_SIZE),
