@@ -135,7 +135,7 @@ for my $mode ('--copy', '--link', '--swap') {
 	undamaged($new, 'bank', $mode);
 	undamaged($new, 'vault', $mode);
 	answers($new, 'bank', q{SELECT string_agg(relation::text || ' ' || coalesce(key_version, 0), ', ' ORDER BY 1) FROM (SELECT relation::text, key_version FROM sealed.tables ORDER BY 1) t},
-		'client 2, converted 1, empty 0, fast 1, frozen 1, m 1, part1 1, rewritten 1, unfilled 1', "$mode: sealed.tables");
+		'client 2, cols 1, converted 1, empty 0, fast 1, frozen 1, m 1, part1 1, rewritten 1, unfilled 1', "$mode: sealed.tables");
 	answers($new, 'bank', q{SET enable_seqscan = off; SELECT count(*) FROM client WHERE name = 'name 5!'}, '1', "$mode: the plaintext index came along");
 	answers($new, 'bank', q{SELECT pg_has_role('teller', 'sealed_auditor', 'MEMBER')}, 't', "$mode: roles");
 	# and everything goes on
