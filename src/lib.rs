@@ -19,7 +19,7 @@ pub extern "C-unwind" fn _PG_init() {
     if let Err(error) = pg::cpu::check() {
         error.report();
     }
-    pg::roomy::init();
+    pg::errors::init();
     keyring::init();
     sql::init();
     table_am::init();

@@ -11,7 +11,7 @@ use pgrx::datum::{FromDatum, IntoDatum};
 pub use pgrx::pg_sys::Oid;
 use pgrx::{JsonB, PgMemoryContexts, pg_sys};
 
-use super::{class, roomy};
+use super::class;
 use crate::error::Error;
 
 /// A table of schema `sealed`.
@@ -194,12 +194,12 @@ fn resolve(table: Table) -> Option<Oid> {
     }
     let oid = relation_in_schema(table.name())?;
     // SAFETY: scans pg_depend; needs the transaction that every caller of catalog code has.
-    let owner = unsafe { roomy::getExtensionOfObject(pg_sys::RelationRelationId, oid) };
+    let owner = unsafe { pg_sys::getExtensionOfObject(pg_sys::RelationRelationId, oid) };
     if owner == Oid::INVALID {
         return None;
     }
     // SAFETY: reads the system catalogs; a missing extension is an invalid OID.
-    let ours = unsafe { roomy::get_extension_oid(c"pg_sealed".as_ptr(), true) };
+    let ours = unsafe { pg_sys::get_extension_oid(c"pg_sealed".as_ptr(), true) };
     if owner != ours {
         return None;
     }
@@ -210,18 +210,18 @@ fn resolve(table: Table) -> Option<Oid> {
 /// Whether a schema is the one of the keys.
 pub fn is_ours(schema: Oid) -> bool {
     // SAFETY: a system cache look-up; a missing schema is an invalid OID.
-    let ours = unsafe { roomy::get_namespace_oid(c"sealed".as_ptr(), true) };
+    let ours = unsafe { pg_sys::get_namespace_oid(c"sealed".as_ptr(), true) };
     ours != Oid::INVALID && ours == schema
 }
 
 fn relation_in_schema(name: &CStr) -> Option<Oid> {
     // SAFETY: system cache look-ups by name; what is missing is an invalid OID.
-    let schema = unsafe { roomy::get_namespace_oid(c"sealed".as_ptr(), true) };
+    let schema = unsafe { pg_sys::get_namespace_oid(c"sealed".as_ptr(), true) };
     if schema == Oid::INVALID {
         return None;
     }
     // SAFETY: as above.
-    let oid = unsafe { roomy::get_relname_relid(name.as_ptr(), schema) };
+    let oid = unsafe { pg_sys::get_relname_relid(name.as_ptr(), schema) };
     (oid != Oid::INVALID).then_some(oid)
 }
 
@@ -236,7 +236,7 @@ impl Open {
     fn with_lock(table: Table, lock: u32, keep_lock: bool) -> Result<Self, Error> {
         let oid = resolve(table).ok_or(Error::NotInstalled)?;
         // SAFETY: opens by OID; raises an ERROR if it was dropped meanwhile.
-        let relation = unsafe { roomy::table_open(oid, lock as pg_sys::LOCKMODE) };
+        let relation = unsafe { pg_sys::table_open(oid, lock as pg_sys::LOCKMODE) };
         Ok(Self { relation, table, keep_lock })
     }
 
@@ -262,7 +262,7 @@ impl Open {
     fn type_of(&self, at: usize) -> Oid {
         // The system cache, and not the descriptor, whose attributes moved in PostgreSQL 18.
         // SAFETY: a cache look-up; a column that is not there has no type.
-        unsafe { roomy::get_atttype((*self.relation).rd_id, at as pg_sys::AttrNumber + 1) }
+        unsafe { pg_sys::get_atttype((*self.relation).rd_id, at as pg_sys::AttrNumber + 1) }
     }
 
     fn misshapen(&self) -> Error {
@@ -278,7 +278,7 @@ impl Drop for Open {
         }
         let lock = if self.keep_lock { pg_sys::NoLock } else { pg_sys::AccessShareLock };
         // SAFETY: opened by us and not closed before.
-        unsafe { roomy::table_close(self.relation, lock as pg_sys::LOCKMODE) };
+        unsafe { pg_sys::table_close(self.relation, lock as pg_sys::LOCKMODE) };
     }
 }
 
@@ -320,7 +320,7 @@ pub fn scan(
         // SAFETY: the keys name columns with the operators of their types and outlive the scan; a
         // null snapshot means a fresh one of the catalogs, as these tables have no system cache.
         let scan = unsafe {
-            roomy::systable_beginscan(
+            pg_sys::systable_beginscan(
                 open.relation,
                 index_oid.unwrap_or(Oid::INVALID),
                 index_oid.is_some(),
@@ -332,14 +332,14 @@ pub fn scan(
         let mut rows = Vec::new();
         loop {
             // SAFETY: the scan is open; the tuple is good until the next call.
-            let tuple = unsafe { roomy::systable_getnext(scan) };
+            let tuple = unsafe { pg_sys::systable_getnext(scan) };
             if tuple.is_null() {
                 break;
             }
             rows.push(read_row(&open, tuple));
         }
         // SAFETY: ends the scan begun above, once.
-        unsafe { roomy::systable_endscan(scan) };
+        unsafe { pg_sys::systable_endscan(scan) };
         rows.into_iter().collect()
     })
 }
@@ -374,11 +374,11 @@ pub fn in_order(
             }
         };
         // SAFETY: opens by OID; raises an ERROR if it was dropped meanwhile.
-        let index = unsafe { roomy::index_open(index, lock) };
+        let index = unsafe { pg_sys::index_open(index, lock) };
         // SAFETY: both are open; no keys; a null snapshot means a fresh one of the catalogs, which the
         // scan registers.
         let scan = unsafe {
-            roomy::systable_beginscan_ordered(
+            pg_sys::systable_beginscan_ordered(
                 open.relation,
                 index,
                 snapshot,
@@ -389,7 +389,7 @@ pub fn in_order(
         let mut outcome = Ok(true);
         while matches!(outcome, Ok(true)) {
             // SAFETY: the scan is open; the tuple is good until the next call.
-            let tuple = unsafe { roomy::systable_getnext_ordered(scan, direction) };
+            let tuple = unsafe { pg_sys::systable_getnext_ordered(scan, direction) };
             if tuple.is_null() {
                 break;
             }
@@ -397,8 +397,8 @@ pub fn in_order(
         }
         // SAFETY: ends the scan begun above, once; then the index is closed, its lock released.
         unsafe {
-            roomy::systable_endscan_ordered(scan);
-            roomy::index_close(index, lock);
+            pg_sys::systable_endscan_ordered(scan);
+            pg_sys::index_close(index, lock);
         }
         outcome.map(drop)
     })
@@ -410,7 +410,7 @@ pub fn insert(table: Table, values: &[Value]) -> Result<(), Error> {
         let open = Open::writing(table)?;
         let tuple = form(&open, values)?;
         // SAFETY: a tuple formed by the table's own descriptor; the indexes are kept in step.
-        unsafe { roomy::CatalogTupleInsert(open.relation, tuple) };
+        unsafe { pg_sys::CatalogTupleInsert(open.relation, tuple) };
         Ok(())
     })
 }
@@ -422,7 +422,7 @@ pub fn update(row: &Row, values: &[Value]) -> Result<(), Error> {
         let tuple = form(&open, values)?;
         let mut place = row.place;
         // SAFETY: the place of a row of this table; an ERROR says if it changed meanwhile.
-        unsafe { roomy::CatalogTupleUpdate(open.relation, &mut place, tuple) };
+        unsafe { pg_sys::CatalogTupleUpdate(open.relation, &mut place, tuple) };
         Ok(())
     })
 }
@@ -432,20 +432,20 @@ pub fn delete(row: &Row) -> Result<(), Error> {
     let open = Open::writing(row.table)?;
     let mut place = row.place;
     // SAFETY: the place of a row of this table; an ERROR says if it changed meanwhile.
-    unsafe { roomy::CatalogTupleDelete(open.relation, &mut place) };
+    unsafe { pg_sys::CatalogTupleDelete(open.relation, &mut place) };
     Ok(())
 }
 
 /// Makes the transaction's earlier writes visible to its next reads; for SQL functions only.
 pub fn advance_command() {
     // SAFETY: legal outside of parallel mode, where the functions that call it are not allowed.
-    unsafe { roomy::CommandCounterIncrement() };
+    unsafe { pg_sys::CommandCounterIncrement() };
 }
 
 /// Tells every backend that what it knows about the relation is out of date, at commit.
 pub fn relation_changed(relation: Oid) {
     // SAFETY: queues an invalidation message; the caller holds a lock on the relation.
-    unsafe { roomy::CacheInvalidateRelcacheByRelid(relation) };
+    unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) };
 }
 
 /// The same about a table of ours, which the caller has locked for writing.
@@ -522,7 +522,7 @@ fn form(open: &Open, values: &[Value]) -> Result<pg_sys::HeapTuple, Error> {
     }
     // SAFETY: one datum of the right type for each column of the descriptor.
     Ok(unsafe {
-        roomy::heap_form_tuple(open.descriptor(), datums.as_mut_ptr(), nulls.as_mut_ptr())
+        pg_sys::heap_form_tuple(open.descriptor(), datums.as_mut_ptr(), nulls.as_mut_ptr())
     })
 }
 
@@ -532,7 +532,7 @@ fn read_row(open: &Open, tuple: pg_sys::HeapTuple) -> Result<Row, Error> {
     let mut nulls = vec![true; width];
     // SAFETY: a tuple of this relation and one place for each of its columns.
     unsafe {
-        roomy::heap_deform_tuple(tuple, open.descriptor(), datums.as_mut_ptr(), nulls.as_mut_ptr())
+        pg_sys::heap_deform_tuple(tuple, open.descriptor(), datums.as_mut_ptr(), nulls.as_mut_ptr())
     };
     let mut values = Vec::with_capacity(width);
     for (at, (datum, null)) in datums.into_iter().zip(nulls).enumerate() {
