@@ -133,12 +133,18 @@ static REINDEXING: AtomicBool = AtomicBool::new(false);
 /// Whether the last utility command is COMMIT PREPARED. Set anew as well.
 static COMMITS_PREPARED: AtomicBool = AtomicBool::new(false);
 
-/// Whether the last utility command is COPY ... TO. Set anew as well.
+/// Whether the running utility command is COPY of a table TO, which reads it without a plan.
 static COPIES_OUT: AtomicBool = AtomicBool::new(false);
 
-/// Whether COPY ... TO runs, so that whatever reads a table shows it.
+/// Whether COPY of a table TO runs, so that whatever reads a table shows it.
 pub fn copies_out() -> bool {
     COPIES_OUT.load(Ordering::Relaxed)
+}
+
+/// A plan begins, or a transaction or a part of it ended: what reads a table from now on is no COPY. Without
+/// this an UPDATE after a failed COPY would store what COPY may show in place of a value.
+pub fn copy_out_ended() {
+    COPIES_OUT.store(false, Ordering::Relaxed);
 }
 
 /// Whether indexes that are being built were there before, by the command's own word.
@@ -180,7 +186,7 @@ unsafe extern "C-unwind" fn process_utility(
     };
     let more =
         add_column::any_wrapped() || label::any() || COMMITS_PREPARED.load(Ordering::Relaxed);
-    COPIES_OUT.store(false, Ordering::Relaxed);
+    copy_out_ended();
     if watched != Oid::INVALID || more {
         // SAFETY: plain arguments.
         unsafe { after_command(watched) };
@@ -206,9 +212,11 @@ unsafe extern "C-unwind" fn before_command(
         && unsafe { (*node.cast::<pg_sys::TransactionStmt>()).kind }
             == pg_sys::TransactionStmtKind::TRANS_STMT_COMMIT_PREPARED;
     COMMITS_PREPARED.store(commits_prepared, Ordering::Relaxed);
-    let copies_out = tag == Some(pg_sys::NodeTag::T_CopyStmt)
+    let copies_out = tag == Some(pg_sys::NodeTag::T_CopyStmt) && {
         // SAFETY: the tag says which struct the node is.
-        && unsafe { !(*node.cast::<pg_sys::CopyStmt>()).is_from };
+        let copy = unsafe { &*node.cast::<pg_sys::CopyStmt>() };
+        !copy.is_from && copy.query.is_null()
+    };
     COPIES_OUT.store(copies_out, Ordering::Relaxed);
     if context != pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND {
         // SAFETY: as above.

@@ -9,7 +9,7 @@ pub mod mixed;
 pub mod routine;
 mod row;
 
-use crate::pg::add_column;
+use crate::pg::{add_column, hook};
 use crate::pg::xact::{self, Listener};
 
 /// Called once, in the postmaster.
@@ -25,6 +25,7 @@ pub fn init() {
                 mixed::forget(None);
                 // The command that would have gone on is over.
                 add_column::evaluated();
+                hook::copy_out_ended();
             }
         },
         relation_changed: |relation| {

@@ -119,6 +119,11 @@ SET ROLE cols_clerk;
 SELECT * FROM chi;
 SELECT qa.attempt(c) FROM unnest(ARRAY['INSERT INTO chi VALUES (99)', 'INSERT INTO chi VALUES (3)', 'INSERT INTO dup VALUES (''a'', 2)', 'INSERT INTO dup VALUES (''b'', 2)', 'DELETE FROM par WHERE t = ''one''', 'DELETE FROM chi WHERE v = ''secret'' RETURNING v', 'DELETE FROM chi RETURNING v']) c;
 COPY chi TO STDOUT; COPY chi (v) TO STDOUT; COPY (SELECT v FROM chi) TO STDOUT;
+-- what COPY shows is not stored: not after a COPY that failed, nor by what runs within one
+COPY chi (nothing) TO STDOUT; UPDATE chi SET t = 'z';
+DO $$ BEGIN BEGIN COPY chi TO '/nowhere'; EXCEPTION WHEN insufficient_privilege THEN NULL; END; UPDATE chi SET t = 'z'; END $$;
+CREATE FUNCTION pg_temp.set_t() RETURNS text LANGUAGE sql AS $$ UPDATE chi SET t = 'z'; SELECT 'done' $$;
+COPY (SELECT pg_temp.set_t()) TO STDOUT;
 SET sealed.verify_clear = always; SELECT t, length(v), v FROM chi; SELECT t FROM par; RESET sealed.verify_clear;
 RESET ROLE;
 SELECT id FROM par ORDER BY 1; SELECT pid, t, v FROM chi ORDER BY 1; SELECT * FROM dup;

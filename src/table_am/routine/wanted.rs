@@ -14,6 +14,7 @@ use pgrx::pg_sys::{self, NodeTag};
 
 use super::slot;
 use crate::pg::call::callback;
+use crate::pg::hook;
 use crate::table_am::gate::Reader;
 
 static BEFORE_US: OnceLock<pg_sys::ExecutorStart_hook_type> = OnceLock::new();
@@ -30,6 +31,7 @@ pub fn install() {
 
 /// No `pg_guard`: an ERROR of the start itself jumps over this frame, which owns nothing.
 unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, eflags: std::ffi::c_int) {
+    hook::copy_out_ended();
     // SAFETY: the arguments are passed on as they came.
     unsafe {
         match BEFORE_US.get() {
