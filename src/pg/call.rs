@@ -14,12 +14,13 @@ use cee_scape::call_with_sigsetjmp;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::CaughtError;
 
+use super::errors;
+
 /// What unwinds while an ERROR of PostgreSQL waits in its error stack.
 struct Raised;
 
 unsafe extern "C-unwind" {
     fn pg_re_throw() -> !;
-    fn ReThrowError(error: *mut pg_sys::ErrorData) -> !;
 }
 
 /// Calls a C function of the server's; an ERROR in it unwinds from here.
@@ -149,7 +150,7 @@ pub unsafe fn attempt<R>(
             Some((code, message)) if expected(code) => Err(message),
             _ if !waiting.is_null() => {
                 drop(payload);
-                call_c(|| ReThrowError(waiting))
+                call_c(|| errors::raise(waiting))
             }
             _ => resume_unwind(payload),
         }

@@ -31,6 +31,26 @@ pub fn init() {
 
 unsafe extern "C-unwind" {
     fn __real_CopyErrorData() -> *mut pg_sys::ErrorData;
+    fn ReThrowError(error: *mut pg_sys::ErrorData) -> !;
+}
+
+/// The copy that was raised last. Nobody comes back to free it: the next one does.
+static RAISED: AtomicPtr<pg_sys::ErrorData> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Raises an ERROR again of which there is a copy.
+///
+/// # Safety
+/// `copy` is of `CopyErrorData`, and nobody's any more.
+pub unsafe fn raise(copy: *mut pg_sys::ErrorData) -> ! {
+    let before = RAISED.swap(copy, Ordering::Relaxed);
+    // SAFETY: a copy that only we had, since `ReThrowError` made one of its own (elog.c). The ERROR jumps over
+    // this frame, which owns nothing.
+    unsafe {
+        if !before.is_null() {
+            pg_sys::FreeErrorData(before);
+        }
+        ReThrowError(copy)
+    }
 }
 
 /// `CopyErrorData`, for this library. Whoever calls it frees the copy (`FreeErrorData`), as pgrx does: it does not go

@@ -9,8 +9,8 @@ pub mod mixed;
 pub mod routine;
 mod row;
 
-use crate::pg::{add_column, hook};
 use crate::pg::xact::{self, Listener};
+use crate::pg::{add_column, hook};
 
 /// Called once, in the postmaster.
 pub fn init() {
