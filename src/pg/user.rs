@@ -121,8 +121,8 @@ pub fn is_one_of(user: Oid, roles: &[Oid], superusers: bool) -> bool {
     }
 }
 
-/// Whether a query is run that PostgreSQL makes to enforce a foreign key: only those are exempt from FORCE ROW
-/// LEVEL SECURITY (`utils/adt/ri_triggers.c`), and like those they must see what is there.
+/// Whether a query is made ready or run that PostgreSQL makes to enforce a foreign key, or anything within it (a
+/// trigger, a cast): only those are exempt from FORCE ROW LEVEL SECURITY (`utils/adt/ri_triggers.c`).
 pub fn in_foreign_key_check() -> bool {
     // SAFETY: reads a variable of this backend, and cannot raise an ERROR.
     unsafe { raw::InNoForceRLSOperation() }

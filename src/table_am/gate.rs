@@ -50,6 +50,39 @@ thread_local! {
 }
 const KNOWN: usize = 8;
 
+thread_local! {
+    /// The query of a foreign key that is to run or runs, by its address, and the tables that it reads.
+    static FOREIGN_KEY: RefCell<(usize, Vec<Oid>)> = const { RefCell::new((0, Vec::new())) };
+}
+
+/// A query of a foreign key begins, which hands rows to nobody: rows of `table` that it looks at again (EvalPlanQual)
+/// or stores again (ON DELETE SET NULL) are what they are, whoever acts.
+pub fn checks(query: usize, table: Oid) {
+    FOREIGN_KEY.with_borrow_mut(|(now, tables)| {
+        if *now != query {
+            tables.clear();
+        }
+        *now = query;
+        tables.push(table);
+    });
+}
+
+/// Another query begins, runs or is over: a function that PostgreSQL calls within a foreign key's query, such as a
+/// cast, reads as the user whose rights it has.
+#[inline]
+pub fn checks_end(but: usize) {
+    FOREIGN_KEY.with_borrow_mut(|(now, tables)| {
+        if *now != but {
+            *now = 0;
+            tables.clear();
+        }
+    });
+}
+
+fn is_checked(table: Oid) -> bool {
+    user::in_foreign_key_check() && FOREIGN_KEY.with_borrow(|(_, tables)| tables.contains(&table))
+}
+
 /// What a reader gets of the columns of a group, by its number from 0. Reads the catalog.
 pub fn ask(reader: Reader, layout: &Layout, group: usize) -> Result<Answer, Error> {
     let keys = layout.parts.as_ref().map_or(&[][..], |parts| parts.division.groups());
@@ -59,8 +92,8 @@ pub fn ask(reader: Reader, layout: &Layout, group: usize) -> Result<Answer, Erro
     };
     let reader = match reader {
         Reader::Sampler => return Ok(Answer::Null),
-        _ if user::in_foreign_key_check() => return Ok(Answer::Open),
         Reader::Writer if hook::copies_out() => Reader::User,
+        Reader::Writer if is_checked(layout.relation) => return Ok(Answer::Open),
         reader => reader,
     };
     let (user, statement) = (user::current(), xact::statement_start());

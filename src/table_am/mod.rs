@@ -20,6 +20,7 @@ pub fn init() {
         transaction_end: |end| {
             if end != xact::End::Commit {
                 gate::forget();
+                gate::checks_end(0);
                 row::forget();
                 missing::forget(None);
                 mixed::forget(None);

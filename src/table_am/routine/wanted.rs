@@ -14,54 +14,142 @@ use pgrx::pg_sys::{self, NodeTag};
 
 use super::slot;
 use crate::pg::call::callback;
-use crate::pg::hook;
-use crate::table_am::gate::Reader;
+use crate::pg::{hook, user};
+use crate::table_am::gate::{self, Reader};
 
-static BEFORE_US: OnceLock<pg_sys::ExecutorStart_hook_type> = OnceLock::new();
+static START_BEFORE_US: OnceLock<pg_sys::ExecutorStart_hook_type> = OnceLock::new();
+static RUN_BEFORE_US: OnceLock<pg_sys::ExecutorRun_hook_type> = OnceLock::new();
 
-/// Puts the hook in place. Called once, in the postmaster.
+/// Puts the hooks in place. Called once, in the postmaster.
 pub fn install() {
-    // SAFETY: the hook is a plain pointer that only this thread reads and writes; ours lives as long as the
+    // SAFETY: the hooks are plain pointers that only this thread reads and writes; ours live as long as the
     // library, which is never unloaded.
     unsafe {
-        let _ = BEFORE_US.set(pg_sys::ExecutorStart_hook);
+        let _ = START_BEFORE_US.set(pg_sys::ExecutorStart_hook);
         pg_sys::ExecutorStart_hook = Some(executor_start);
+        let _ = RUN_BEFORE_US.set(pg_sys::ExecutorRun_hook);
+        pg_sys::ExecutorRun_hook = Some(executor_run);
     }
 }
 
 /// No `pg_guard`: an ERROR of the start itself jumps over this frame, which owns nothing.
 unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, eflags: std::ffi::c_int) {
     hook::copy_out_ended();
+    gate::checks_end(0);
     // SAFETY: the arguments are passed on as they came.
     unsafe {
-        match BEFORE_US.get() {
+        match START_BEFORE_US.get() {
             Some(Some(previous)) => previous(query, eflags),
             _ => raw::standard_ExecutorStart(query, eflags),
         }
-        let root = (*query).planstate;
-        if !root.is_null() {
-            look(root);
+        if !(*query).planstate.is_null() {
+            look(query, eflags);
         }
     }
 }
 
-unsafe extern "C-unwind" fn look(root: *mut pg_sys::PlanState) {
+/// As `executor_start`. What a foreign key's query calls may run another that was made ready before (a cursor).
+unsafe extern "C-unwind" fn executor_run(
+    query: *mut pg_sys::QueryDesc,
+    direction: pg_sys::ScanDirection::Type,
+    count: u64,
+    #[cfg(not(feature = "pg18"))] once: bool,
+) {
+    gate::checks_end(query.addr());
+    // SAFETY: the arguments are passed on as they came.
+    unsafe {
+        match RUN_BEFORE_US.get() {
+            #[cfg(feature = "pg18")]
+            Some(Some(previous)) => previous(query, direction, count),
+            #[cfg(feature = "pg18")]
+            _ => raw::standard_ExecutorRun(query, direction, count),
+            #[cfg(not(feature = "pg18"))]
+            Some(Some(previous)) => previous(query, direction, count, once),
+            #[cfg(not(feature = "pg18"))]
+            _ => raw::standard_ExecutorRun(query, direction, count, once),
+        }
+    }
+    gate::checks_end(0);
+}
+
+/// What the walk over a plan is told.
+struct Walk {
+    /// For whom its scans read.
+    reader: Reader,
+    /// The query, if it is a foreign key's that hands rows to nobody; else 0.
+    checks: usize,
+}
+
+unsafe extern "C-unwind" fn look(query: *mut pg_sys::QueryDesc, eflags: std::ffi::c_int) {
     callback!({
         // SAFETY: a plan that was just made ready.
-        unsafe { walk(root, std::ptr::null_mut()) };
+        unsafe {
+            let mut how = Walk { reader: Reader::User, checks: 0 };
+            if is_foreign_keys(query, eflags) {
+                // Not NULL or a mask: the key would be decided by it.
+                how.reader = Reader::Writer;
+                if shows_nothing((*query).planstate) {
+                    how = Walk { reader: Reader::Internal, checks: query.addr() };
+                }
+            }
+            walk((*query).planstate, (&raw mut how).cast());
+        }
     })
+}
+
+/// Whether PostgreSQL made the query to enforce a foreign key. Functions called within it (casts, triggers) run under
+/// the same flag, but nobody else has SPI leave the triggers to the query above (`AfterTriggerEndQuery`, trigger.c),
+/// and what a rule adds to it goes nowhere.
+unsafe fn is_foreign_keys(query: *mut pg_sys::QueryDesc, eflags: std::ffi::c_int) -> bool {
+    // SAFETY: a query that was just made ready has a destination.
+    unsafe {
+        user::in_foreign_key_check()
+            && eflags & pg_sys::EXEC_FLAG_SKIP_TRIGGERS as i32 != 0
+            && (*(*query).dest).mydest == pg_sys::CommandDest::DestSPI
+    }
+}
+
+/// Whether a foreign key's query hands rows to no code of the table's owner: a rule, a trigger, a constraint or an
+/// expression, which would see what he may not open.
+unsafe fn shows_nothing(root: *mut pg_sys::PlanState) -> bool {
+    // SAFETY: the top of a plan; the tag says which struct it is. Its tables are open.
+    unsafe {
+        if (*root).type_ != NodeTag::T_ModifyTableState {
+            return true;
+        }
+        let state = &*root.cast::<pg_sys::ModifyTableState>();
+        let named = &*(*state.rootResultRelInfo).ri_RelationDesc;
+        // (relhasrules stays true when rules are gone)
+        let has_rules = named.rd_rules.as_ref().is_some_and(|rules| rules.numLocks > 0);
+        let updates = state.operation == pg_sys::CmdType::CMD_UPDATE;
+        // An update may move a row to any partition.
+        let moves = updates && (*named.rd_rel).relkind == pg_sys::RELKIND_PARTITIONED_TABLE as i8;
+        let tables = std::slice::from_raw_parts(state.resultRelInfo, state.mt_nrels as usize);
+        !has_rules
+            && !moves
+            && tables.iter().all(|table| {
+                let constraints = (*(*table.ri_RelationDesc).rd_att).constr.as_ref();
+                let computes = |c: &pg_sys::TupleConstr| c.num_check > 0 || c.has_generated_stored;
+                only_foreign_keys(table.ri_TrigDesc)
+                    && !(updates && constraints.is_some_and(computes))
+            })
+    }
 }
 
 unsafe extern "C-unwind" fn walk(
     state: *mut pg_sys::PlanState,
     context: *mut core::ffi::c_void,
 ) -> bool {
-    // SAFETY: planstate_tree_walker() passes nodes of the plan.
+    // SAFETY: planstate_tree_walker() passes nodes of the plan, and what `look` gave it.
     unsafe {
+        let how = &*context.cast::<Walk>();
         from_above(state, (*state).lefttree, pg_sys::OUTER_VAR);
         from_above(state, (*state).righttree, pg_sys::INNER_VAR);
         if let Some(scan) = scan_of(state) {
-            slot::serve((*scan).ss_ScanTupleSlot, Reader::User);
+            slot::serve((*scan).ss_ScanTupleSlot, how.reader);
+            if how.checks != 0 {
+                gate::checks(how.checks, super::owner((*scan).ss_currentRelation));
+            }
             if !(*state).ps_ProjInfo.is_null() {
                 let mut wanted = std::ptr::null_mut();
                 own_columns(state, &mut wanted);
@@ -75,6 +163,16 @@ unsafe extern "C-unwind" fn walk(
     }
 }
 
+/// Whether all triggers of a table, if it has any, are those of foreign keys.
+unsafe fn only_foreign_keys(triggers: *const pg_sys::TriggerDesc) -> bool {
+    // SAFETY: null, or an array of so many.
+    unsafe {
+        let Some(triggers) = triggers.as_ref() else { return true };
+        let all = std::slice::from_raw_parts(triggers.triggers, triggers.numtriggers as usize);
+        all.iter().all(|t| pg_sys::RI_FKey_trigger_type(t.tgfoid) != pg_sys::RI_TRIGGER_NONE as i32)
+    }
+}
+
 /// Of a table whose triggers are those of foreign keys only: these are handed rows that nobody else sees.
 unsafe fn serve_foreign_keys(state: *mut pg_sys::ModifyTableState) {
     // SAFETY: a node of a plan with an array of so many tables; the slots are made in the memory of the query
@@ -82,16 +180,7 @@ unsafe fn serve_foreign_keys(state: *mut pg_sys::ModifyTableState) {
     unsafe {
         for i in 0..(*state).mt_nrels as usize {
             let table = (*state).resultRelInfo.add(i);
-            let triggers = (*table).ri_TrigDesc;
-            if triggers.is_null() {
-                continue;
-            }
-            let all = (*triggers).numtriggers as usize;
-            let all = std::slice::from_raw_parts((*triggers).triggers, all);
-            let foreign_key = |t: &pg_sys::Trigger| {
-                pg_sys::RI_FKey_trigger_type(t.tgfoid) != pg_sys::RI_TRIGGER_NONE as i32
-            };
-            if all.is_empty() || !all.iter().all(foreign_key) {
+            if (*table).ri_TrigDesc.is_null() || !only_foreign_keys((*table).ri_TrigDesc) {
                 continue;
             }
             let estate = (*state).ps.state;
@@ -233,6 +322,12 @@ mod raw {
     use super::*;
     unsafe extern "C-unwind" {
         pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, eflags: std::ffi::c_int);
+        pub fn standard_ExecutorRun(
+            query: *mut pg_sys::QueryDesc,
+            direction: pg_sys::ScanDirection::Type,
+            count: u64,
+            #[cfg(not(feature = "pg18"))] once: bool,
+        );
         #[cfg_attr(
             any(feature = "pg16", feature = "pg17", feature = "pg18"),
             link_name = "planstate_tree_walker_impl"
