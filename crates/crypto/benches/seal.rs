@@ -10,18 +10,19 @@
 //!
 //! ```text
 //!  bytes     seal     open      hop     miss
-//!     32       64       54       73      185
-//!     64       63       57       98      194
-//!    100       82       71       97      215
-//!    150       99       88      132      235
-//!    200      114      102      139      246
-//!    512      212      197      236      346
-//!   1958      731      690      757      951
-//!   8192     2454     2290     2403     2766
+//!     32       59       35       66      181
+//!     64       64       36       47      184
+//!    100       64       35       80      185
+//!    150       69       37       71      189
+//!    200       73       44       86      198
+//!    512      134       77      126      237
+//!   1958      305      223      289      393
+//!   8192     1109      913      951     1158
 //! ```
 //!
-//! With rows left to the `aes-gcm` crate, as longer payloads are: 150 to seal and 154 to open 100 bytes,
-//! 169 and 178 for 200.
+//! That is with `vaes512`; the cipher alone, by backend: `cargo bench -p sealed-aead`. With GCM put together from
+//! `aes` and `ghash` before: 82 to seal and 71 to open 100 bytes, 114 and 102 for 200; with `aes-gcm`: 150 and 154,
+//! 169 and 178.
 #![allow(clippy::print_stdout)]
 
 use std::hint::black_box;

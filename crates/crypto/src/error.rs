@@ -59,3 +59,12 @@ impl fmt::Display for Error {
 }
 
 impl core::error::Error for Error {}
+
+impl From<sealed_aead::Error> for Error {
+    fn from(error: sealed_aead::Error) -> Self {
+        match error {
+            sealed_aead::Error::Refused => Self::Damaged,
+            sealed_aead::Error::Length => Self::WrongLength,
+        }
+    }
+}

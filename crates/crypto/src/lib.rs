@@ -23,7 +23,6 @@ pub mod format {}
 pub mod audit;
 pub mod body;
 pub mod error;
-mod gcm;
 pub mod id;
 mod kdf;
 mod kem;
@@ -37,6 +36,7 @@ pub mod seed;
 mod xaes;
 
 pub use rand_core;
+pub use sealed_aead::{Backend, Unusable, in_use as backend_in_use, select as select_backend};
 pub use zeroize::Zeroizing;
 
 pub use crate::audit::{AUDIT_START, AuditEntry};

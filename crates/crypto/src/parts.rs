@@ -117,8 +117,7 @@ pub fn seal_parts(
         put_length(group, end - start)?;
         let (_, group) = group.split_at_mut(LENGTH);
         let (tag, text) = group.split_first_chunk_mut().ok_or(Error::WrongLength)?;
-        let (gcm, aad) = key.part_cipher(cache, nonce.salt);
-        *tag = gcm.seal_more(&iv, aad, front, text)?;
+        *tag = key.part_cipher(cache, nonce.salt).seal(&iv, front, text)?;
         rest = behind;
     }
     Ok(())
@@ -159,8 +158,8 @@ fn try_open(
     if out.len() != sealed.len() {
         return Err(Error::WrongLength);
     }
-    let (gcm, aad) = key.part_cipher(cache, [s0, s1, s2, s3, s4, s5, s6, s7]);
-    gcm.open_more(&iv(header), aad, front, sealed, tag, out)
+    let gcm = key.part_cipher(cache, [s0, s1, s2, s3, s4, s5, s6, s7]);
+    Ok(gcm.open(&iv(header), front, sealed, tag, out)?)
 }
 
 fn fits(len: usize) -> Result<(), Error> {

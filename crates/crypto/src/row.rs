@@ -5,9 +5,9 @@
 
 use core::fmt;
 
+use sealed_aead::Gcm;
 use zeroize::Zeroizing;
 
-use crate::gcm::Gcm;
 use crate::nonce::Nonce;
 use crate::xaes::{Prefix, SubkeyCache, Xaes};
 use crate::{Dek, Error, Id, LayoutId, kdf};
@@ -55,6 +55,18 @@ pub struct ChunkId {
     pub total: u32,
 }
 
+impl ChunkId {
+    /// What the associated data of a chunk ends with.
+    #[inline]
+    fn bytes(&self) -> [u8; 12] {
+        let mut bytes = [0; 12];
+        bytes[..4].copy_from_slice(&self.value_id.to_be_bytes());
+        bytes[4..8].copy_from_slice(&self.seq.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.total.to_be_bytes());
+        bytes
+    }
+}
+
 #[derive(Clone, Copy)]
 enum What {
     Row = 1,
@@ -62,21 +74,14 @@ enum What {
     Part = 3,
 }
 
-/// The associated data of a payload: what a row key and its subkeys always have, or a chunk's own.
+/// What a payload is sealed under: the key, with the associated data that its subkeys have hashed once and for all,
+/// and what of it is this payload's own.
 #[derive(Clone, Copy)]
-enum Aad<'a> {
-    Row(&'a [u8; AAD_LEN]),
-    Chunk(&'a [u8; AAD_LEN + 12]),
-}
-
-impl Aad<'_> {
-    /// The part that a cached subkey may have absorbed once and for all.
-    fn constant(&self) -> &[u8] {
-        match self {
-            Self::Row(aad) => &aad[..],
-            Self::Chunk(_) => &[],
-        }
-    }
+struct Under<'a> {
+    xaes: &'a Xaes,
+    head: u32,
+    aad: &'a [u8; AAD_LEN],
+    more: &'a [u8],
 }
 
 impl LayoutKey {
@@ -114,15 +119,21 @@ impl LayoutKey {
         self.0.layout
     }
 
-    /// The cipher of a part under this key, with the constant part of its associated data.
+    /// The cipher of a part under this key. It has the constant part of its associated data.
     #[inline]
-    pub(crate) fn part_cipher<'c>(
-        &self,
-        cache: &'c mut SubkeyCache,
-        salt: [u8; 8],
-    ) -> (&'c mut Gcm, &[u8; AAD_LEN]) {
+    pub(crate) fn part_cipher<'c>(&self, cache: &'c mut SubkeyCache, salt: [u8; 8]) -> &'c Gcm {
         let head = PARTS_FORMAT << 28 | self.0.layout.get();
-        (cache.subkey(&self.0.row, Prefix { head, salt }, &self.0.row_aad), &self.0.row_aad)
+        cache.subkey(&self.0.row, Prefix { head, salt }, &self.0.row_aad)
+    }
+
+    fn row(&self) -> Under<'_> {
+        let Inner { head, row, row_aad, .. } = &*self.0;
+        Under { xaes: row, head: *head, aad: row_aad, more: &[] }
+    }
+
+    fn chunk<'a>(&'a self, id: &'a [u8; 12]) -> Under<'a> {
+        let Inner { head, chunk, chunk_aad, .. } = &*self.0;
+        Under { xaes: chunk, head: *head, aad: chunk_aad, more: id }
     }
 }
 
@@ -175,7 +186,7 @@ pub fn seal_row(
     nonce: Nonce,
     payload: &mut [u8],
 ) -> Result<(), Error> {
-    seal(&key.0.row, key.0.head, Aad::Row(&key.0.row_aad), cache, nonce, payload)
+    seal(key.row(), cache, nonce, payload)
 }
 
 /// Opens a row into `body`, which is [`OVERHEAD`] shorter than `payload`. On error `body` is all
@@ -186,7 +197,7 @@ pub fn open_row(
     payload: &[u8],
     body: &mut [u8],
 ) -> Result<(), Error> {
-    open(&key.0.row, key.0.head, Aad::Row(&key.0.row_aad), cache, payload, body)
+    open(key.row(), cache, payload, body)
 }
 
 /// Seals a chunk in place, as [`seal_row`] does a row.
@@ -197,8 +208,7 @@ pub fn seal_chunk(
     id: &ChunkId,
     payload: &mut [u8],
 ) -> Result<(), Error> {
-    let aad = chunk_aad(&key.0.chunk_aad, id);
-    seal(&key.0.chunk, key.0.head, Aad::Chunk(&aad), cache, nonce, payload)
+    seal(key.chunk(&id.bytes()), cache, nonce, payload)
 }
 
 /// Opens a chunk into `plain`, as [`open_row`] does a row. A chunk opens only as the one it was
@@ -210,14 +220,11 @@ pub fn open_chunk(
     payload: &[u8],
     plain: &mut [u8],
 ) -> Result<(), Error> {
-    let aad = chunk_aad(&key.0.chunk_aad, id);
-    open(&key.0.chunk, key.0.head, Aad::Chunk(&aad), cache, payload, plain)
+    open(key.chunk(&id.bytes()), cache, payload, plain)
 }
 
 fn seal(
-    xaes: &Xaes,
-    head: u32,
-    aad: Aad<'_>,
+    under: Under<'_>,
     cache: &mut SubkeyCache,
     nonce: Nonce,
     payload: &mut [u8],
@@ -228,24 +235,20 @@ fn seal(
     let Some((tag, body)) = rest.split_first_chunk_mut::<TAG_LEN>() else {
         return Err(Error::WrongLength);
     };
+    let Under { xaes, head, aad, more } = under;
     write_header(header, head, &nonce);
-    let gcm = cache.subkey(xaes, Prefix { head, salt: nonce.salt }, aad.constant());
-    *tag = match aad {
-        Aad::Row(aad) => gcm.seal(&iv(header), aad, body)?,
-        Aad::Chunk(aad) => gcm.seal_with(&iv(header), aad, body)?,
-    };
+    let gcm = cache.subkey(xaes, Prefix { head, salt: nonce.salt }, aad);
+    *tag = gcm.seal(&iv(header), more, body)?;
     Ok(())
 }
 
 fn open(
-    xaes: &Xaes,
-    head: u32,
-    aad: Aad<'_>,
+    under: Under<'_>,
     cache: &mut SubkeyCache,
     payload: &[u8],
     out: &mut [u8],
 ) -> Result<(), Error> {
-    let opened = try_open(xaes, head, aad, cache, payload, out);
+    let opened = try_open(under, cache, payload, out);
     if opened.is_err() {
         out.fill(0);
     }
@@ -254,9 +257,7 @@ fn open(
 
 #[inline]
 fn try_open(
-    xaes: &Xaes,
-    head: u32,
-    aad: Aad<'_>,
+    under: Under<'_>,
     cache: &mut SubkeyCache,
     payload: &[u8],
     out: &mut [u8],
@@ -267,6 +268,7 @@ fn try_open(
     let Some((tag, sealed)) = rest.split_first_chunk::<TAG_LEN>() else {
         return Err(Error::WrongLength);
     };
+    let Under { xaes, head, aad, more } = under;
     let [h0, h1, h2, h3, s0, s1, s2, s3, s4, s5, s6, s7, ..] = *header;
     if [h0, h1, h2, h3] != head.to_be_bytes() {
         return Err(other_layout(payload));
@@ -275,12 +277,8 @@ fn try_open(
     if out.len() != sealed.len() {
         return Err(Error::WrongLength);
     }
-    let gcm = cache.subkey(xaes, Prefix { head, salt }, aad.constant());
-    // Either checks the tag before it writes a byte of plaintext.
-    match aad {
-        Aad::Row(aad) => gcm.open(&iv(header), aad, sealed, tag, out),
-        Aad::Chunk(aad) => gcm.open_with(&iv(header), aad, sealed, tag, out),
-    }
+    // It checks the tag before it writes a byte of plaintext.
+    Ok(cache.subkey(xaes, Prefix { head, salt }, aad).open(&iv(header), more, sealed, tag, out)?)
 }
 
 #[inline]
@@ -317,16 +315,6 @@ fn aad(what: What, table: &Id, layout: LayoutId, group: u16) -> [u8; AAD_LEN] {
     aad[10..26].copy_from_slice(&table.0);
     aad[26..28].copy_from_slice(&group.to_be_bytes());
     aad[28..].copy_from_slice(&layout.get().to_be_bytes());
-    aad
-}
-
-#[inline]
-fn chunk_aad(constant: &[u8; AAD_LEN], id: &ChunkId) -> [u8; AAD_LEN + 12] {
-    let mut aad = [0; AAD_LEN + 12];
-    aad[..AAD_LEN].copy_from_slice(constant);
-    aad[AAD_LEN..AAD_LEN + 4].copy_from_slice(&id.value_id.to_be_bytes());
-    aad[AAD_LEN + 4..AAD_LEN + 8].copy_from_slice(&id.seq.to_be_bytes());
-    aad[AAD_LEN + 8..].copy_from_slice(&id.total.to_be_bytes());
     aad
 }
 

@@ -3,16 +3,14 @@
 
 use core::fmt;
 
-use aes::Aes256;
-use aes::cipher::{BlockCipherEncrypt, KeyInit};
+use sealed_aead::{Aes256Enc, Gcm};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::gcm::Gcm;
 use crate::kdf;
 
 /// An XAES key ready for deriving subkeys: an expanded AES-256 key and the CMAC constant K1.
 pub(crate) struct Xaes {
-    aes: Aes256,
+    aes: Aes256Enc,
     k1: [u8; 16],
     /// Tells keys apart in the cache. Derived from the key, so the same key finds its subkeys
     /// again, and secret, so nobody can aim for a collision.
@@ -21,35 +19,30 @@ pub(crate) struct Xaes {
 
 impl Xaes {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
-        let aes = Aes256::new(key.into());
-        let mut l = [0; 16].into();
-        aes.encrypt_block(&mut l);
-        let l = Zeroizing::new(u128::from_be_bytes(l.into()));
+        let aes = Aes256Enc::new(key);
+        let mut l = Zeroizing::new([0; 16]);
+        aes.encrypt(&mut l);
+        let l = Zeroizing::new(u128::from_be_bytes(*l));
         let k1 = (*l << 1) ^ if *l >> 127 == 1 { 0x87 } else { 0 };
         let mut print = [0; 8];
         kdf::expand(key, &[b"cache v1"], &mut print);
         Self { aes, k1: k1.to_be_bytes(), print: u64::from_ne_bytes(print) }
     }
 
-    /// AES-256-GCM for all nonces that begin with `prefix`.
-    fn subkey(&self, prefix: &Prefix, aad: &[u8]) -> Gcm {
+    /// The key of AES-256-GCM for all nonces that begin with `prefix`.
+    fn subkey(&self, prefix: &Prefix) -> Zeroizing<[u8; 32]> {
         let mut key = Zeroizing::new([0; 32]);
-        for (i, half) in [1, 2].into_iter().zip(key.chunks_exact_mut(16)) {
-            let mut m = [0; 16];
-            m[1] = i;
-            m[2] = b'X';
-            m[4..8].copy_from_slice(&prefix.head.to_be_bytes());
-            m[8..16].copy_from_slice(&prefix.salt);
-            for (m, k) in m.iter_mut().zip(self.k1) {
+        for (i, half) in [1, 2].into_iter().zip(key.as_chunks_mut::<16>().0) {
+            half[1] = i;
+            half[2] = b'X';
+            half[4..8].copy_from_slice(&prefix.head.to_be_bytes());
+            half[8..16].copy_from_slice(&prefix.salt);
+            for (m, k) in half.iter_mut().zip(self.k1) {
                 *m ^= k;
             }
-            let mut block = m.into();
-            self.aes.encrypt_block(&mut block);
-            half.copy_from_slice(&block);
-            block.zeroize();
-            m.zeroize();
+            self.aes.encrypt(half);
         }
-        Gcm::new(&key, aad)
+        key
     }
 }
 
@@ -68,8 +61,7 @@ pub(crate) struct Prefix {
 }
 
 /// Subkeys used lately, in a direct-mapped table of 256 with a shortcut to the last one. Filled
-/// slots cost about 450 bytes each, as much again once a long payload was met, and are reused in
-/// place. One per backend.
+/// slots cost about 860 bytes each, 220 KB all of them, and are reused in place. One per backend.
 pub struct SubkeyCache {
     slots: Box<[Option<Box<Slot>>; 256]>,
     last: u8,
@@ -105,7 +97,7 @@ impl SubkeyCache {
     #[inline]
     // An array of 256 indexed by a u8: no check is left in the code.
     #[allow(clippy::indexing_slicing)]
-    pub(crate) fn subkey(&mut self, key: &Xaes, prefix: Prefix, aad: &[u8]) -> &mut Gcm {
+    pub(crate) fn subkey(&mut self, key: &Xaes, prefix: Prefix, aad: &[u8]) -> &Gcm {
         let hit = |slot: &Option<Box<Slot>>| {
             slot.as_ref().is_some_and(|s| s.print == key.print && s.prefix == prefix)
         };
@@ -118,14 +110,14 @@ impl SubkeyCache {
             }
         }
         let slot = &mut self.slots[usize::from(self.last)];
-        &mut slot.get_or_insert_with(|| Self::make(key, prefix, aad)).gcm
+        &slot.get_or_insert_with(|| Self::make(key, prefix, aad)).gcm
     }
 
     #[cold]
     fn fill(slot: &mut Option<Box<Slot>>, key: &Xaes, prefix: Prefix, aad: &[u8]) {
         match slot {
             Some(s) => {
-                s.gcm = key.subkey(&prefix, aad);
+                s.gcm.rekey(&key.subkey(&prefix), aad);
                 s.print = key.print;
                 s.prefix = prefix;
             }
@@ -135,7 +127,7 @@ impl SubkeyCache {
 
     #[cold]
     fn make(key: &Xaes, prefix: Prefix, aad: &[u8]) -> Box<Slot> {
-        Box::new(Slot { print: key.print, prefix, gcm: key.subkey(&prefix, aad) })
+        Box::new(Slot { print: key.print, prefix, gcm: Gcm::new(&key.subkey(&prefix), aad) })
     }
 }
 

@@ -77,7 +77,7 @@ fn the_associated_data_is_as_drawn() {
     assert_eq!(aad[10..26], [0x55; 16]);
     assert_eq!(aad[26..], [0, 0, 1, 2, 3, 4]);
     let id = ChunkId { value_id: 0x1112_1314, seq: 0x2122_2324, total: 0x3132_3334 };
-    let with_id = chunk_aad(&aad, &id);
+    let with_id = [&aad[..], &id.bytes()].concat();
     assert_eq!(with_id[..32], aad);
     assert_eq!(&with_id[32..], b"\x11\x12\x13\x14\x21\x22\x23\x24\x31\x32\x33\x34");
 }
