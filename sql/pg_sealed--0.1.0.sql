@@ -473,6 +473,12 @@ CREATE FUNCTION sealed.read_status()
 COMMENT ON FUNCTION sealed.read_status() IS
     'What the view sealed.status shows. Privilege: role sealed_auditor, sealed_operator or sealed_key_admin.';
 
+CREATE FUNCTION sealed.cipher_backend() RETURNS text
+    LANGUAGE c STABLE PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'cipher_backend_wrapper';
+COMMENT ON FUNCTION sealed.cipher_backend() IS
+    'Which instructions rows are sealed and opened with: vaes512, aesni or portable. Privilege: role sealed_auditor, sealed_operator or sealed_key_admin.';
+
 CREATE FUNCTION sealed.suite_name(suite int2) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN CASE suite WHEN 1 THEN 'xwing-aes256gcm' WHEN 2 THEN 'mlkem1024-aes256gcm' WHEN 3 THEN 'x25519-aes256gcm' ELSE 'unknown' END;
@@ -602,7 +608,7 @@ GRANT SELECT ON sealed.keys, sealed.tables, sealed.columns, sealed.column_keys, 
 GRANT SELECT ON sealed.audit, sealed.audit_pending TO sealed_key_admin, sealed_auditor;
 GRANT EXECUTE ON FUNCTION sealed.export_wraps(text), sealed.master_public_key(), sealed.master_fingerprint() TO sealed_key_admin, sealed_auditor;
 GRANT EXECUTE ON FUNCTION sealed.verify_audit(bigint, bytea) TO sealed_key_admin, sealed_auditor;
-GRANT EXECUTE ON FUNCTION sealed.read_status() TO sealed_key_admin, sealed_operator, sealed_auditor;
+GRANT EXECUTE ON FUNCTION sealed.read_status(), sealed.cipher_backend() TO sealed_key_admin, sealed_operator, sealed_auditor;
 GRANT EXECUTE ON FUNCTION
     sealed.add_key_provider(text, text, jsonb),
     sealed.create_master_key(text, text),

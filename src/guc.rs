@@ -32,6 +32,25 @@ pub enum VerifyClear {
     Always,
 }
 
+/// What the cipher of rows is computed with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PostgresGucEnum)]
+pub enum CipherBackend {
+    /// The fastest that the processor has.
+    #[name = c"auto"]
+    Auto,
+    /// VAES and VPCLMULQDQ on registers of 512 bits.
+    #[name = c"vaes512"]
+    Vaes512,
+    /// AES-NI and PCLMULQDQ.
+    #[name = c"aesni"]
+    Aesni,
+    /// No instructions of our own choice.
+    #[name = c"portable"]
+    Portable,
+}
+
+static CIPHER_BACKEND: GucSetting<CipherBackend> =
+    GucSetting::<CipherBackend>::new(CipherBackend::Auto);
 static VERIFY_CLEAR: GucSetting<VerifyClear> = GucSetting::<VerifyClear>::new(VerifyClear::Lazy);
 static PLAINTEXT_INDEX: GucSetting<PlaintextIndex> =
     GucSetting::<PlaintextIndex>::new(PlaintextIndex::Constraints);
@@ -61,6 +80,16 @@ pub fn init() {
         c"\"lazy\" does it when a sealed column of the row is opened; \"always\" opens one for it.",
         &VERIFY_CLEAR,
         GucContext::Userset,
+        GucFlags::default(),
+    );
+    // At server start only: key schedules are made for one backend and kept, and a backend that is not to be
+    // trusted any more must be out of use in all sessions and workers at once. What is sealed is the same anyway.
+    GucRegistry::define_enum_guc(
+        c"sealed.cipher_backend",
+        c"Which instructions rows are sealed and opened with.",
+        c"\"auto\" takes the fastest that the processor has. What is stored does not depend on it.",
+        &CIPHER_BACKEND,
+        GucContext::Postmaster,
         GucFlags::default(),
     );
     GucRegistry::define_bool_guc(
@@ -131,6 +160,11 @@ pub fn plaintext_index() -> PlaintextIndex {
 #[inline]
 pub fn verify_clear() -> VerifyClear {
     VERIFY_CLEAR.get()
+}
+
+/// What rows are to be sealed and opened with.
+pub fn cipher_backend() -> CipherBackend {
+    CIPHER_BACKEND.get()
 }
 
 /// Whether ANALYZE may store values of sealed tables.

@@ -2,6 +2,8 @@
 
 use pgrx::PgSqlErrorCode as Code;
 
+use sealed_crypto::Unusable;
+
 use super::Error;
 
 impl Error {
@@ -17,9 +19,11 @@ impl Error {
             // Nothing else of ours has it: an application can tell what was shredded from what is broken.
             Self::KeyDestroyed { .. } => Code::ERRCODE_OPERATOR_INTERVENTION,
             Self::Processor { .. }
+            | Self::Cipher(Unusable::Lacks(_))
             | Self::Unsupported { .. }
             | Self::PlaintextIndex { .. }
             | Self::Published { .. } => Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+            Self::Cipher(Unusable::Broken(_)) => Code::ERRCODE_INTERNAL_ERROR,
             Self::SecretMemory(_) => Code::ERRCODE_OUT_OF_MEMORY,
             Self::NoSuchProvider { .. }
             | Self::NoSuchRecipient { .. }

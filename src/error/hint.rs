@@ -1,5 +1,7 @@
 //! The hint and the detail of every error. A hint names the next command.
 
+use sealed_crypto::Unusable;
+
 use super::Error;
 
 impl Error {
@@ -12,6 +14,12 @@ impl Error {
                  server: shared_preload_libraries = 'pg_sealed'"
             }
             Self::Processor { .. } => "Build pg_sealed on this machine without .cargo/config.toml.",
+            Self::Cipher(Unusable::Lacks(_)) => {
+                "Set sealed.cipher_backend = auto in postgresql.conf, or to one that this processor has."
+            }
+            Self::Cipher(Unusable::Broken(_)) => {
+                "Set sealed.cipher_backend = portable in postgresql.conf, and have this machine checked."
+            }
             Self::SecretMemory(_) => {
                 "Lower sealed.keyring_size or raise the limit on locked memory (ulimit -l)."
             }

@@ -19,6 +19,8 @@ pub enum Error {
         /// Its name.
         feature: &'static str,
     },
+    /// The cipher backend that is asked for needs instructions that the processor lacks, or gives wrong answers.
+    Cipher(sealed_crypto::Unusable),
     /// The secret mapping could not be made.
     SecretMemory(std::io::Error),
     /// The extension was not created in this database.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sealed_crypto::Unusable;
+
 use super::Error;
 
 impl fmt::Display for Error {
@@ -11,6 +13,16 @@ impl fmt::Display for Error {
                 f.write_str("pg_sealed must be loaded through shared_preload_libraries")
             }
             Self::Processor { feature } => write!(f, "pg_sealed needs a processor with {feature}"),
+            Self::Cipher(Unusable::Lacks(backend)) => {
+                write!(
+                    f,
+                    "the processor lacks the instructions of cipher backend \"{}\"",
+                    backend.name()
+                )
+            }
+            Self::Cipher(Unusable::Broken(backend)) => {
+                write!(f, "cipher backend \"{}\" gives wrong answers", backend.name())
+            }
             Self::SecretMemory(error) => write!(f, "no memory for secrets: {error}"),
             Self::NotInstalled => f.write_str("extension pg_sealed is not installed"),
             Self::CatalogShape { table } => {

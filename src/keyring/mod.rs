@@ -22,10 +22,10 @@ mod rotate;
 mod shared;
 
 use sealed_columns::Division;
-use sealed_crypto::{Id, LayoutId, LayoutKey};
+use sealed_crypto::{Backend, Id, LayoutId, LayoutKey, Unusable};
 
 use crate::error::Error;
-use crate::guc;
+use crate::guc::{self, CipherBackend};
 use crate::pg::catalog::{self, Oid, Table};
 use crate::pg::xact::{self, Listener};
 
@@ -82,12 +82,30 @@ impl Layout {
     }
 }
 
+/// Decides in the postmaster, for all its processes, what rows are sealed and opened with.
+fn select_cipher() {
+    let asked = match guc::cipher_backend() {
+        CipherBackend::Auto => None,
+        CipherBackend::Vaes512 => Some(Backend::Vaes512),
+        CipherBackend::Aesni => Some(Backend::Aesni),
+        CipherBackend::Portable => Some(Backend::Portable),
+    };
+    match sealed_crypto::select_backend(asked) {
+        Ok(chosen) if asked.is_none() && chosen != Backend::fastest() => {
+            Error::Cipher(Unusable::Broken(Backend::fastest())).warn();
+        }
+        Ok(_) => {}
+        Err(unusable) => Error::Cipher(unusable).report(),
+    }
+}
+
 /// Makes settings, shared memory and the secret memory. Called once, by `_PG_init`.
 pub fn init() {
     if !xact::preloading() {
         Error::NotPreloaded.report();
     }
     guc::init();
+    select_cipher();
     if let Err(error) = shared::init() {
         error.report();
     }

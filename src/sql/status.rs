@@ -24,6 +24,13 @@ fn read_status() -> TableIterator<
     TableIterator::once(or_report(read()))
 }
 
+/// Which instructions rows are sealed and opened with.
+#[pg_extern(sql = false)]
+fn cipher_backend() -> &'static str {
+    or_report(require_role("read the cipher backend", &[AUDITOR, OPERATOR, KEY_ADMIN]));
+    sealed_crypto::backend_in_use().name()
+}
+
 /// As above.
 type Status = (String, String, i32, i32, Option<TimestampWithTimeZone>, i64);
 

@@ -39,6 +39,11 @@ impl Backend {
         }
     }
 
+    /// The fastest whose instructions the processor has.
+    pub fn fastest() -> Self {
+        fastest(Self::is_available)
+    }
+
     /// Whether the processor has its instructions.
     pub fn is_available(self) -> bool {
         match self {
@@ -81,12 +86,16 @@ pub fn in_use() -> Backend {
 }
 
 /// Decides what keys made from now on are for: the one that is asked for, else the fastest that the processor
-/// has. It must give known answers; where the fastest does not, the portable one is taken, and the caller sees by
-/// the result and [`Backend::is_available`] that it was.
+/// has. It must give known answers; where the fastest does not, the portable one is taken: what is returned is not
+/// [`Backend::fastest`] then.
 pub fn select(asked: Option<Backend>) -> Result<Backend, Unusable> {
     let chosen = choose(asked, Backend::is_available, answers_right)?;
     IN_USE.store(chosen as u8, Ordering::Relaxed);
     Ok(chosen)
+}
+
+fn fastest(available: impl Fn(Backend) -> bool) -> Backend {
+    Backend::ALL.into_iter().find(|&b| available(b)).unwrap_or(Backend::Portable)
 }
 
 fn choose(
@@ -102,7 +111,7 @@ fn choose(
         };
     }
     // Not the next one in speed: what computes wrongly once is not to be trusted with its neighbours either.
-    let fastest = Backend::ALL.into_iter().find(|&b| available(b)).unwrap_or(Backend::Portable);
+    let fastest = fastest(available);
     [fastest, Backend::Portable].into_iter().find(|&b| right(b)).ok_or(Unusable::Broken(fastest))
 }
 

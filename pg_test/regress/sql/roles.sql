@@ -68,6 +68,7 @@ INSERT INTO roles_commands VALUES
   ('verify', $$SELECT sealed.verify('roles_mine')$$),
   ('verify_audit', $$SELECT sealed.verify_audit()$$),
   ('read_status', $$SELECT sealed.read_status()$$),
+  ('cipher_backend', $$SELECT sealed.cipher_backend()$$),
   ('is_sealed', $$SELECT sealed.is_sealed('roles_mine')$$),
   ('suite_name', $$SELECT sealed.suite_name(1::pg_catalog.int2)$$),
   ('kept_default', $$SELECT sealed.kept_default(1, 'roles_mine'::pg_catalog.regclass, 1::pg_catalog.int2)$$);

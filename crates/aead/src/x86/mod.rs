@@ -446,4 +446,6 @@ impl Tables {
 }
 
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod tests;
