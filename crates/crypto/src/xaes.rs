@@ -23,7 +23,8 @@ impl Xaes {
         let mut l = Zeroizing::new([0; 16]);
         aes.encrypt(&mut l);
         let l = Zeroizing::new(u128::from_be_bytes(*l));
-        let k1 = (*l << 1) ^ if *l >> 127 == 1 { 0x87 } else { 0 };
+        // What leaves at the top comes back by a mask: it is a secret, and no branch may depend on it.
+        let k1 = (*l << 1) ^ ((*l >> 127).wrapping_neg() & 0x87);
         let mut print = [0; 8];
         kdf::expand(key, &[b"cache v1"], &mut print);
         Self { aes, k1: k1.to_be_bytes(), print: u64::from_ne_bytes(print) }
