@@ -1,6 +1,6 @@
 //! The hint and the detail of every error. A hint names the next command.
 
-use sealed_crypto::Unusable;
+use sealed_crypto::{Backend, Unusable};
 
 use super::Error;
 
@@ -16,6 +16,9 @@ impl Error {
             Self::Processor { .. } => "Build pg_sealed on this machine without .cargo/config.toml.",
             Self::Cipher(Unusable::Lacks(_)) => {
                 "Set sealed.cipher_backend = auto in postgresql.conf, or to one that this processor has."
+            }
+            Self::Cipher(Unusable::Broken(Backend::Portable)) => {
+                "Have this machine checked: nothing that it computes can be trusted."
             }
             Self::Cipher(Unusable::Broken(_)) => {
                 "Set sealed.cipher_backend = portable in postgresql.conf, and have this machine checked."
