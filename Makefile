@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build install uninstall check unit test installcheck prove_installcheck upstream fuzz demo bench bench_rotation soak faults valgrind pg-source image clean
+.PHONY: help setup build install uninstall check unit test installcheck prove_installcheck upstream fuzz demo bench bench_rotation soak faults valgrind memcheck pg-source image clean
 
 help: ## this list
 	@sed -nE 's/^([a-z_-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -59,6 +59,9 @@ faults: setup ## every operation on keys and tables x every step x kill -9, ERRO
 
 valgrind: setup ## the server tests under memcheck, PostgreSQL 15; hours (T="regress toast" for a part)
 	@pg_test/valgrind $(T)
+
+memcheck: setup ## the cipher of rows under memcheck: what lies beside a text, and whether anything depends on a secret; minutes
+	@crates/aead/tests/memcheck
 
 pg-source: ## build PostgreSQL PG=15|17|18 from Debian's source package, outside the tree
 	@scripts/pg-source $(PG)

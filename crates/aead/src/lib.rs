@@ -96,7 +96,8 @@ impl Gcm {
         .map(Self)
     }
 
-    /// Puts another key in the place of this one, which is overwritten: no copy on the stack. The backend stays.
+    /// Puts another key in the place of this one, which is overwritten. The schedule is computed where it stays, but
+    /// that of the portable backend, which its crate returns by value. The backend stays.
     pub fn rekey(&mut self, key: &[u8; 32], aad: &[u8]) {
         match &mut self.0 {
             #[cfg(target_arch = "x86_64")]

@@ -1,6 +1,6 @@
 //! That nothing depends on a secret but what must: keys and texts are made undefined memory, and valgrind counts
-//! the branches and the addresses that are made of such. It has no AVX-512, so `vaes512` is not reached by this: that
-//! one has no branch that `aesni` has not, and is read instead. `tests/memcheck` runs it.
+//! the branches and the addresses that are made of such. It has no AVX-512, so `vaes512` is not reached by this: its
+//! code is searched. `tests/memcheck` does both.
 
 use core::arch::asm;
 
