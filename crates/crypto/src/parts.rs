@@ -8,7 +8,7 @@
 use core::ops::Range;
 
 use crate::nonce::Nonce;
-use crate::row::{HEADER_LEN, LayoutKey, PARTS_FORMAT, TAG_LEN, iv, write_header};
+use crate::row::{HEADER_LEN, LayoutKey, PARTS_FORMAT, TAG_LEN, iv, iv_of, write_header};
 use crate::xaes::SubkeyCache;
 use crate::{Error, LayoutId};
 
@@ -110,7 +110,7 @@ pub fn seal_parts(
     let (header, clear) = front.split_first_chunk_mut().ok_or(Error::WrongLength)?;
     write_header(header, PARTS_FORMAT << 28 | layout.get(), &nonce);
     put_length(clear, parts.clear)?;
-    let iv = iv(header);
+    let iv = iv_of(nonce.rnd, nonce.counter.to_be_bytes());
     for (key, (start, end)) in keys.iter().zip(parts.groups) {
         let (group, behind) =
             rest.split_at_mut_checked(GROUP_OVERHEAD + (end - start)).ok_or(Error::WrongLength)?;
