@@ -484,6 +484,119 @@ CREATE FUNCTION sealed.suite_name(suite int2) RETURNS text
     RETURN CASE suite WHEN 1 THEN 'xwing-aes256gcm' WHEN 2 THEN 'mlkem1024-aes256gcm' WHEN 3 THEN 'x25519-aes256gcm' ELSE 'unknown' END;
 COMMENT ON FUNCTION sealed.suite_name(int2) IS 'The name of a suite, by its number in key records. Privilege: none.';
 
+-- Indexes with sealed keys. nbtree sees every column of them as a sealed.key, of which it knows how to compare two;
+-- the operator classes say for which types there are such indexes, and which operators they answer.
+
+CREATE TYPE sealed.key;
+CREATE FUNCTION sealed.key_in(cstring) RETURNS sealed.key
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'key_in_wrapper';
+CREATE FUNCTION sealed.key_out(sealed.key) RETURNS cstring
+    LANGUAGE c STABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'key_out_wrapper';
+CREATE TYPE sealed.key (INPUT = sealed.key_in, OUTPUT = sealed.key_out, INTERNALLENGTH = VARIABLE, STORAGE = extended);
+COMMENT ON TYPE sealed.key IS 'A value as it stands in a sealed_btree index. Nothing else has this type.';
+
+CREATE FUNCTION sealed.key_order(sealed.key, sealed.key) RETURNS int4
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'key_order_wrapper';
+CREATE FUNCTION sealed.key_sort(internal) RETURNS void
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'key_sort_wrapper';
+
+CREATE FUNCTION sealed.sealed_btree_handler(internal) RETURNS index_am_handler
+    LANGUAGE c VOLATILE PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'sealed_btree_handler_wrapper';
+CREATE ACCESS METHOD sealed_btree TYPE INDEX HANDLER sealed.sealed_btree_handler;
+COMMENT ON ACCESS METHOD sealed_btree IS 'b-tree index of a sealed table, whose keys are sealed';
+
+CREATE OPERATOR FAMILY sealed.key_ops USING sealed_btree;
+CREATE OPERATOR CLASS sealed.key_ops DEFAULT FOR TYPE sealed.key USING sealed_btree FAMILY sealed.key_ops AS
+    FUNCTION 1 (sealed.key, sealed.key) sealed.key_order(sealed.key, sealed.key),
+    FUNCTION 2 (sealed.key, sealed.key) sealed.key_sort(internal);
+
+CREATE FUNCTION sealed.adopt_types(only_schema name DEFAULT NULL) RETURNS SETOF regtype
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    family record;
+    class record;
+    their_name name;
+    adopted oid;
+    items text;
+BEGIN
+    -- As CREATE OPERATOR CLASS asks for it, but also where there is nothing to do.
+    IF NOT (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user) THEN
+        RAISE insufficient_privilege USING MESSAGE = 'permission denied to adopt types', HINT = 'Ask a superuser to call sealed.adopt_types().';
+    END IF;
+    FOR family IN
+        SELECT f.oid, f.opfname, n.nspname FROM pg_opfamily AS f
+        JOIN pg_namespace AS n ON n.oid = f.opfnamespace
+        WHERE f.opfmethod = 403 AND n.nspname = COALESCE(only_schema, n.nspname)
+          AND EXISTS (SELECT FROM pg_opclass AS c WHERE c.opcfamily = f.oid)
+        ORDER BY f.oid
+    LOOP
+        their_name := CASE family.nspname WHEN 'pg_catalog' THEN family.opfname ELSE family.nspname || '_' || family.opfname END;
+        SELECT f.oid INTO adopted FROM pg_opfamily AS f JOIN pg_am AS a ON a.oid = f.opfmethod
+            WHERE a.amname = 'sealed_btree' AND f.opfname = their_name AND f.opfnamespace = 'sealed'::regnamespace;
+        IF NOT FOUND THEN
+            EXECUTE format('CREATE OPERATOR FAMILY sealed.%I USING sealed_btree', their_name);
+            SELECT f.oid INTO adopted FROM pg_opfamily AS f JOIN pg_am AS a ON a.oid = f.opfmethod
+                WHERE a.amname = 'sealed_btree' AND f.opfname = their_name AND f.opfnamespace = 'sealed'::regnamespace;
+        END IF;
+        FOR class IN
+            SELECT c.opcintype, c.opcdefault,
+                   CASE n.nspname WHEN 'pg_catalog' THEN c.opcname ELSE n.nspname || '_' || c.opcname END AS their_name
+            FROM pg_opclass AS c JOIN pg_namespace AS n ON n.oid = c.opcnamespace
+            WHERE c.opcfamily = family.oid ORDER BY c.oid
+        LOOP
+            CONTINUE WHEN EXISTS (SELECT FROM pg_opclass AS c JOIN pg_am AS a ON a.oid = c.opcmethod
+                WHERE a.amname = 'sealed_btree' AND c.opcname = class.their_name AND c.opcnamespace = 'sealed'::regnamespace);
+            SELECT string_agg(format('OPERATOR %s %s', o.amopstrategy, o.amopopr::regoperator), ', ' ORDER BY o.amopstrategy) INTO items
+                FROM pg_amop AS o
+                WHERE o.amopfamily = family.oid AND o.amoplefttype = class.opcintype AND o.amoprighttype = class.opcintype
+                  AND NOT EXISTS (SELECT FROM pg_amop AS h WHERE h.amopfamily = adopted AND h.amopopr = o.amopopr);
+            -- Our indexes call none of these functions. But since 18 the planner sorts by whichever ordered family it finds an
+            -- operator in first, and that may be this one.
+            SELECT concat_ws(', ', items, string_agg(format('FUNCTION %s (%s, %s) %s', p.amprocnum, p.amproclefttype::regtype, p.amprocrighttype::regtype, p.amproc::regprocedure), ', ' ORDER BY p.amprocnum)) INTO items
+                FROM pg_amproc AS p
+                WHERE p.amprocfamily = family.oid AND p.amproclefttype = class.opcintype AND p.amprocrighttype = class.opcintype
+                  AND NOT EXISTS (SELECT FROM pg_amproc AS h WHERE h.amprocfamily = adopted
+                      AND (h.amproclefttype, h.amprocrighttype, h.amprocnum) = (p.amproclefttype, p.amprocrighttype, p.amprocnum));
+            -- Two classes of one family may be for the same type (text and varchar); the operators are there then.
+            EXECUTE format('CREATE OPERATOR CLASS sealed.%I %s FOR TYPE %s USING sealed_btree FAMILY sealed.%I AS %s',
+                class.their_name, CASE WHEN class.opcdefault THEN 'DEFAULT' END, class.opcintype::regtype, their_name,
+                COALESCE(NULLIF(items, ''), format('STORAGE %s', class.opcintype::regtype)));
+            RETURN NEXT class.opcintype::regtype;
+        END LOOP;
+        -- What compares values of two types.
+        SELECT string_agg(item, ', ') INTO items FROM (
+            SELECT format('OPERATOR %s %s', o.amopstrategy, o.amopopr::regoperator) AS item FROM pg_amop AS o
+            WHERE o.amopfamily = family.oid AND o.amoppurpose = 's'
+              AND NOT EXISTS (SELECT FROM pg_amop AS h WHERE h.amopfamily = adopted AND h.amopopr = o.amopopr)
+            UNION ALL
+            SELECT format('FUNCTION %s (%s, %s) %s', p.amprocnum, p.amproclefttype::regtype, p.amprocrighttype::regtype, p.amproc::regprocedure) FROM pg_amproc AS p
+            WHERE p.amprocfamily = family.oid
+              AND NOT EXISTS (SELECT FROM pg_amproc AS h WHERE h.amprocfamily = adopted
+                  AND (h.amproclefttype, h.amprocrighttype, h.amprocnum) = (p.amproclefttype, p.amprocrighttype, p.amprocnum))) AS i;
+        IF items IS NOT NULL THEN
+            EXECUTE format('ALTER OPERATOR FAMILY sealed.%I USING sealed_btree ADD %s', their_name, items);
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sealed.adopt_types(name) IS
+    'Makes operator classes of sealed_btree for every type, or those of a schema, that has one of btree and none of sealed_btree yet, such as those of extensions. Privilege: superuser.';
+
+CREATE FUNCTION sealed.verify_index(index regclass) RETURNS TABLE (block int8, message text)
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'verify_index_wrapper';
+COMMENT ON FUNCTION sealed.verify_index(regclass) IS
+    'Opens every key of a sealed_btree index, checks their order and that every visible row of the table has its entry; what is wrong, with the block of the index. No row: all is well. Privilege: owner of the table, or role sealed_operator, sealed_auditor or sealed_key_admin.';
+
+-- The server's own. Those of extensions are not members of this one, so that pg_dump takes them.
+DO $$ BEGIN PERFORM sealed.adopt_types('pg_catalog'); END $$;
+
 -- Views.
 
 CREATE VIEW sealed.status AS
@@ -516,7 +629,8 @@ CREATE VIEW sealed.tables AS
     SELECT c.oid::regclass AS relation, c.relkind, l.id AS layout, l.version AS key_version, l.data_key,
            sealed.suite_name(d.suite) AS suite, l.created_at AS key_created_at,
            (SELECT pg_catalog.count(*) FROM sealed.layout AS o WHERE o.relation = c.oid AND o.group_of IS NULL) AS layouts,
-           (SELECT pg_catalog.count(*) FROM pg_catalog.pg_index AS i WHERE i.indrelid = c.oid) AS plaintext_indexes,
+           (SELECT pg_catalog.count(*) FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS x ON x.oid = i.indexrelid
+            JOIN pg_catalog.pg_am AS xa ON xa.oid = x.relam WHERE i.indrelid = c.oid AND xa.amname <> 'sealed_btree') AS plaintext_indexes,
            CASE m.target WHEN 'sealed' THEN 'sealing' WHEN 'plain' THEN 'unsealing' ELSE 'sealed' END AS state
     FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_am AS a ON a.oid = c.relam AND a.amname = 'sealed_heap'
@@ -564,8 +678,9 @@ CREATE VIEW sealed.leaks AS
     UNION ALL
     SELECT t.relation, 'index', 'keys of ' || i.indexrelid::regclass::text || ' are plain', 'DROP INDEX ' || i.indexrelid::regclass::text
     FROM tables AS t JOIN pg_catalog.pg_index AS i ON i.indrelid = t.relation
-    WHERE i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
-       OR EXISTS (SELECT FROM pg_catalog.unnest(i.indkey) AS n JOIN sealed.column_policies(t.relation) AS p ON p.attnum = n WHERE p.policy <> 'plain')
+    JOIN pg_catalog.pg_class AS x ON x.oid = i.indexrelid JOIN pg_catalog.pg_am AS xa ON xa.oid = x.relam
+    WHERE i.indpred IS NOT NULL OR xa.amname <> 'sealed_btree' AND (i.indexprs IS NOT NULL
+       OR EXISTS (SELECT FROM pg_catalog.unnest(i.indkey) AS n JOIN sealed.column_policies(t.relation) AS p ON p.attnum = n WHERE p.policy <> 'plain'))
     UNION ALL
     SELECT t.relation, 'pg_statistic', 'values that ANALYZE sampled', 'set sealed.plaintext_statistics to off and rewrite with ALTER TABLE ' || t.name || ' SET ACCESS METHOD'
     FROM tables AS t WHERE EXISTS (SELECT FROM pg_catalog.pg_statistic AS s WHERE s.starelid = t.relation)
@@ -581,6 +696,21 @@ CREATE VIEW sealed.leaks AS
           < 2 * pg_catalog.pg_size_bytes(pg_catalog.current_setting('max_wal_size'));
 COMMENT ON VIEW sealed.leaks IS
     'Where values of sealed tables lie in plaintext, and what to do about it; what no row says is in docs/leaks.md. Privilege: role sealed_auditor, sealed_operator or sealed_key_admin.';
+
+CREATE VIEW sealed.indexes AS
+    SELECT i.indexrelid::regclass AS index, i.indrelid::regclass AS relation, a.amname AS method, i.indisunique AS is_unique,
+           a.amname = 'sealed_btree' AS sealed,
+           CASE WHEN a.amname = 'sealed_btree' THEN 'order and number of keys, lengths of long values, places of rows'
+                WHEN i.indexprs IS NULL AND NOT s.any_sealed THEN 'values of columns that are plain anyway'
+                ELSE 'values' END || CASE WHEN i.indpred IS NOT NULL THEN '; constants of the predicate' ELSE '' END AS shows
+    FROM sealed.tables AS t
+    JOIN pg_catalog.pg_index AS i ON i.indrelid = t.relation
+    JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+    JOIN pg_catalog.pg_am AS a ON a.oid = c.relam
+    CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pg_catalog.unnest(i.indkey) AS n JOIN sealed.column_policies(t.relation) AS p ON p.attnum = n
+                                       WHERE p.policy <> 'plain') AS any_sealed) AS s;
+COMMENT ON VIEW sealed.indexes IS
+    'Indexes of sealed tables and what their files show to who can read them. Privilege: role sealed_auditor, sealed_operator or sealed_key_admin.';
 
 CREATE VIEW sealed.progress AS
     SELECT o.relation::regclass AS relation, o.kind, o.state, o.phase, o.pass, o.next_block AS blocks_done, o.blocks AS blocks_total,
@@ -602,9 +732,9 @@ GRANT EXECUTE ON FUNCTION sealed.is_sealed(regclass), sealed.kept_default(anyele
 -- These let owners of tables in, and check it themselves.
 GRANT EXECUTE ON FUNCTION sealed.rotate_data_key(regclass), sealed.pause(regclass), sealed.resume(regclass), sealed.cancel(regclass),
     sealed.seal_column(regclass, text, text), sealed.unseal_column(regclass, text), sealed.column_policies(regclass),
-    sealed.operation_state(regclass), sealed.seal_table(regclass), sealed.unseal_table(regclass), sealed.verify(regclass) TO PUBLIC;
+    sealed.operation_state(regclass), sealed.seal_table(regclass), sealed.unseal_table(regclass), sealed.verify(regclass), sealed.verify_index(regclass) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION sealed.rotate_all(interval) TO sealed_key_admin, sealed_operator;
-GRANT SELECT ON sealed.keys, sealed.tables, sealed.columns, sealed.column_keys, sealed.progress, sealed.leaks, sealed.status TO sealed_key_admin, sealed_operator, sealed_auditor;
+GRANT SELECT ON sealed.keys, sealed.tables, sealed.columns, sealed.column_keys, sealed.indexes, sealed.progress, sealed.leaks, sealed.status TO sealed_key_admin, sealed_operator, sealed_auditor;
 GRANT SELECT ON sealed.audit, sealed.audit_pending TO sealed_key_admin, sealed_auditor;
 GRANT EXECUTE ON FUNCTION sealed.export_wraps(text), sealed.master_public_key(), sealed.master_fingerprint() TO sealed_key_admin, sealed_auditor;
 GRANT EXECUTE ON FUNCTION sealed.verify_audit(bigint, bytea) TO sealed_key_admin, sealed_auditor;

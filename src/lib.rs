@@ -3,6 +3,8 @@
 
 mod error;
 mod guc;
+#[allow(unsafe_code)]
+mod index_am;
 mod keyring;
 mod pg;
 mod policy;
@@ -19,9 +21,13 @@ pub extern "C-unwind" fn _PG_init() {
     if let Err(error) = pg::cpu::check() {
         error.report();
     }
+    if pg::xact::may_come_bare() {
+        return;
+    }
     pg::errors::init();
     keyring::init();
     sql::init();
     table_am::init();
+    index_am::init();
     worker::init();
 }

@@ -14,7 +14,7 @@ use crate::keyring::columns;
 use crate::pg::catalog::Oid;
 use crate::pg::class::{self, Class, Relation};
 use crate::pg::xact::{self, Listener};
-use crate::pg::{hook, user};
+use crate::pg::{hook, index_stmt, user};
 
 thread_local! {
     /// Tables that were found in no publication, until PostgreSQL says that something changed.
@@ -135,6 +135,10 @@ pub fn check_index(table: &Class, index: Oid) -> Result<(), Error> {
         return Ok(());
     }
     let index = class::index(index);
+    let whole = !index.partial && !index.columns.contains(&0);
+    if whole && Some(index.method) == class::index_method(index_stmt::METHOD) {
+        return Ok(());
+    }
     if !index.partial && holds_plain_columns_only(table.oid, &index.columns)? {
         return Ok(());
     }
@@ -206,6 +210,81 @@ pub fn check_new_index(table: &Class, columns: Option<&[String]>) -> Result<(), 
             what: "the index".to_owned(),
         }),
     }
+}
+
+/// The first index of a table that has sealed keys.
+pub fn sealed_index(table: Oid) -> Option<Oid> {
+    let method = class::index_method(index_stmt::METHOD)?;
+    class::indexes(table).iter().find(|index| index.method == method).map(|index| index.oid)
+}
+
+/// Whether an index or a constraint that is asked for is to have sealed keys. What cannot have them is refused, or
+/// made in plaintext, as the setting says.
+pub fn make_sealed(asked: &index_stmt::Asked) -> bool {
+    let (Some(method), Some(table)) = (sealed_method(), asked.table) else { return false };
+    let Some(columns) = &asked.columns else { return false };
+    if asked.unique && !index_stmt::CAN_BE_UNIQUE {
+        return false;
+    }
+    // What the file of a constraint's index holds, that the old server has, only its option says; any other index says
+    // its access method.
+    if xact::is_binary_upgrade() {
+        return asked.marked;
+    }
+    if index_setting() == PlaintextIndex::Allow && !asked.marked {
+        return false;
+    }
+    let tables: Vec<_> =
+        class::with_inheritors(table).into_iter().filter_map(class::class).collect();
+    let mut leaves = tables.iter().filter(|class| class.has_rows()).peekable();
+    let Some(first) = tables.first() else { return false };
+    if leaves.peek().is_none() {
+        // Its partitions are to come.
+        return first.access_method == method
+            || first.access_method == Oid::INVALID
+                && class::default_table_method() == Some(method);
+    }
+    let mut any = asked.marked;
+    for leaf in leaves {
+        // An index of all partitions is of one access method, and this one is for sealed tables.
+        if leaf.access_method != method {
+            return false;
+        }
+        let number = |name: &String| class::column_number(leaf.oid, name).unwrap_or(0);
+        let numbers: Vec<_> = columns.iter().map(number).collect();
+        match holds_plain_columns_only(leaf.oid, &numbers) {
+            Ok(plain) => any |= !plain,
+            Err(error) => error.report(),
+        }
+    }
+    any
+}
+
+/// Decides about another type, or expression, for a column. PostgreSQL makes the constraints on it anew, from texts that
+/// name no access method: they would be in plaintext. `dropped`: constraints that the same command drops.
+pub fn check_type_change(table: Oid, column: &str, dropped: &[String]) -> Result<(), Error> {
+    let Some(method) = class::index_method(index_stmt::METHOD) else { return Ok(()) };
+    for relation in class::with_inheritors(table) {
+        // Not a composite type, which is altered so too, nor a table of another access method.
+        let concerns =
+            |class: &Class| class.is_partitioned() || Some(class.access_method) == sealed_method();
+        if !class::class(relation).is_some_and(|class| concerns(&class)) {
+            continue;
+        }
+        let Some(number) = class::column_number(relation, column) else { continue };
+        for index in class::indexes(relation) {
+            let name = class::relation_name(index.oid);
+            let remade = index.method == method && index.unique_constraint;
+            if remade && index.columns.contains(&number) && !dropped.contains(&name) {
+                return Err(Error::SealedConstraint {
+                    relation: class::relation_name(relation),
+                    column: column.to_owned(),
+                    constraint: name,
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The setting, as far as it is asked: the indexes that pg_upgrade makes were decided about when they

@@ -48,6 +48,7 @@ my $tables = q{SET client_min_messages = error; SET sealed.plaintext_index = all
 	ALTER TABLE client ADD later text, ADD kept text DEFAULT 'kept ' || repeat('swan ', 9); -- kept sealed in sealed.missing_value
 	INSERT INTO client SELECT g, 'new ' || g, noise(g, 9000), NULL, NULL, NULL, 'later' FROM generate_series(201, 220) g;
 	CREATE INDEX client_name ON client (name);                      -- a plaintext index that only the session's setting allowed
+	CREATE INDEX client_sealed ON client USING sealed_btree (name, id);
 	CREATE INDEX client_lower ON client (lower(big)) WHERE id < 0;
 	CREATE TABLE empty (a int) USING sealed_heap;
 	CREATE TABLE part (id int, v text) PARTITION BY RANGE (id);
@@ -137,6 +138,7 @@ for my $mode ('--copy', '--link', '--swap') {
 	answers($new, 'bank', q{SELECT string_agg(relation::text || ' ' || coalesce(key_version, 0), ', ' ORDER BY 1) FROM (SELECT relation::text, key_version FROM sealed.tables ORDER BY 1) t},
 		'client 2, cols 1, converted 1, empty 0, fast 1, frozen 1, m 1, part1 1, rewritten 1, unfilled 1', "$mode: sealed.tables");
 	answers($new, 'bank', q{SET enable_seqscan = off; SELECT count(*) FROM client WHERE name = 'name 5!'}, '1', "$mode: the plaintext index came along");
+	answers($new, 'bank', q{SELECT count(*) FROM sealed.verify_index('client_sealed')}, '0', "$mode: the index with sealed keys came along");
 	answers($new, 'bank', q{SELECT pg_has_role('teller', 'sealed_auditor', 'MEMBER')}, 't', "$mode: roles");
 	# and everything goes on
 	my ($rc, undef, $err) = $new->psql('bank', q{INSERT INTO client (id, name, big) VALUES (900, 'after', noise(900, 5000)); UPDATE client SET big = big || '?' WHERE id = 3; INSERT INTO empty VALUES (1);
@@ -146,6 +148,7 @@ for my $mode ('--copy', '--link', '--swap') {
 	$new->restart;
 	answers($new, 'bank', q{SELECT count(*), count(*) FILTER (WHERE id = 900 AND big = noise(900, 5000)), (SELECT count(*) FROM sealed.keys WHERE kind = 'data' AND relation IS NULL) FROM client}, '210|1|0', "$mode: after a restart");
 	undamaged($new, 'bank', "$mode, later");
+	answers($new, 'bank', q{SELECT count(*) FROM sealed.verify_index('client_sealed')}, '0', "$mode, later: and is whole");
 	$new->stop;
 	unlike(slurp_bytes($new->logfile), qr/PANIC|terminated by signal/, "$mode: nothing crashed");
 }

@@ -44,6 +44,7 @@ for my $replica ($keyless, $bare) {
 my $err = refused($keyless, 'postgres', 'SELECT v FROM t', '58P01', 'root key file', 'keyless: reading is refused');
 like($err, qr/HINT:/, 'with a hint');
 refused($keyless, 'postgres', 'SELECT count(*) FROM t', '58P01', 'root key file', 'keyless: counting, which opens the first row');
+answers($bare, 'postgres', q{SELECT count(*) FROM plain a JOIN plain b ON a.v = b.v JOIN pg_class c ON c.relname = 'plain' WHERE a.v IN (SELECT v FROM plain ORDER BY v)}, '1', 'bare: heap tables are joined and sorted');
 refused($bare, 'postgres', 'SELECT v FROM t', '55000', 'must be loaded through shared_preload_libraries', 'bare: reading is refused');
 refused($bare, 'postgres', 'SELECT count(*) FROM t', '55000', 'must be loaded through shared_preload_libraries', 'bare: counting too');
 

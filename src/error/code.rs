@@ -22,6 +22,9 @@ impl Error {
             | Self::Cipher(Unusable::Lacks(_))
             | Self::Unsupported { .. }
             | Self::PlaintextIndex { .. }
+            | Self::IndexNotSealed { .. }
+            | Self::SealedConstraint { .. }
+            | Self::PatternCollation { .. }
             | Self::Published { .. } => Code::ERRCODE_FEATURE_NOT_SUPPORTED,
             Self::Cipher(Unusable::Broken(_)) => Code::ERRCODE_INTERNAL_ERROR,
             Self::SecretMemory(_) => Code::ERRCODE_OUT_OF_MEMORY,
@@ -29,6 +32,7 @@ impl Error {
             | Self::NoSuchRecipient { .. }
             | Self::NoSuchColumnKey { .. }
             | Self::NoSuchRole { .. }
+            | Self::NotAdopted { .. }
             | Self::NoSuchName { .. } => Code::ERRCODE_UNDEFINED_OBJECT,
             Self::NoSuchColumn { .. } => Code::ERRCODE_UNDEFINED_COLUMN,
             Self::Exists { .. } => Code::ERRCODE_DUPLICATE_OBJECT,
@@ -45,6 +49,7 @@ impl Error {
             | Self::DamagedChunk { .. }
             | Self::ForeignRow { .. }
             | Self::PlainRow { .. } => Code::ERRCODE_DATA_CORRUPTED,
+            Self::DamagedIndexKey { .. } => Code::ERRCODE_INDEX_CORRUPTED,
             // The caller's bytes, not ours: the database is not corrupt.
             Self::DamagedRecord | Self::ForeignRecord | Self::BadRecovery { .. } => {
                 Code::ERRCODE_DATA_EXCEPTION

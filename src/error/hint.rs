@@ -67,6 +67,20 @@ impl Error {
             Self::DamagedRow { .. } | Self::DamagedChunk { .. } | Self::ForeignRow { .. } => {
                 "Find all damaged rows with sealed.verify(...) and restore them from a backup."
             }
+            Self::IndexNotSealed { .. } => {
+                "Use btree, or seal the table with sealed.seal_table(...). Before a table is unsealed, its \
+                 indexes with sealed keys are dropped."
+            }
+            Self::SealedConstraint { relation, column, constraint } => {
+                return Some(format!(
+                    "Make the constraint anew in the same command: ALTER TABLE {relation} DROP CONSTRAINT {constraint}, \
+                     ALTER COLUMN {column} ..., ADD CONSTRAINT {constraint} ...;"
+                ));
+            }
+            Self::NotAdopted { .. } => "Call sealed.adopt_types().",
+            Self::DamagedIndexKey { .. } => {
+                "Rebuild its indexes with REINDEX TABLE: they are made of the rows alone."
+            }
             Self::PlainRow { .. } => "Something wrote to the table's file past the server.",
             Self::PlaintextIndex { .. } => {
                 "Setting sealed.plaintext_index to warning or allow permits it; the indexed values \
@@ -98,6 +112,7 @@ impl Error {
             | Self::DamagedRecord
             | Self::Limit { .. }
             | Self::Unsupported { .. }
+            | Self::PatternCollation { .. }
             | Self::NoSuchColumn { .. }
             | Self::NoSuchRole { .. }
             | Self::Crypto(_) => return None,

@@ -151,6 +151,37 @@ pub enum Error {
         /// Which chunk.
         seq: u32,
     },
+    /// An index with sealed keys would be on a table that is not sealed.
+    IndexNotSealed {
+        /// The table.
+        relation: String,
+    },
+    /// A constraint with sealed keys would be made anew in plaintext.
+    SealedConstraint {
+        /// The table.
+        relation: String,
+        /// Its column that gets another type.
+        column: String,
+        /// The constraint.
+        constraint: String,
+    },
+    /// An operator class for patterns would have to find equal what its comparison does not.
+    PatternCollation {
+        /// What the class is for.
+        type_name: String,
+    },
+    /// A type has an operator class of btree, but none yet of sealed_btree.
+    NotAdopted {
+        /// The table.
+        table: String,
+        /// Its column.
+        column: String,
+    },
+    /// A key of an index does not open.
+    DamagedIndexKey {
+        /// The table.
+        relation: String,
+    },
     /// A row was sealed for another table.
     ForeignRow {
         /// The table it was found in.

@@ -80,6 +80,25 @@ impl fmt::Display for Error {
             Self::DamagedChunk { relation, value, seq } => {
                 write!(f, "chunk {seq} of large value {value} of \"{relation}\" is damaged")
             }
+            Self::IndexNotSealed { relation } => {
+                write!(f, "sealed_btree cannot index table \"{relation}\", which is not sealed")
+            }
+            Self::SealedConstraint { relation, column, constraint } => write!(
+                f,
+                "cannot alter type of column \"{column}\" of \"{relation}\" while constraint \"{constraint}\" has sealed keys"
+            ),
+            Self::PatternCollation { type_name } => write!(
+                f,
+                "nondeterministic collations are not supported for pattern operator classes of type {type_name}"
+            ),
+            Self::NotAdopted { table, column } => write!(
+                f,
+                "the type of column \"{column}\" of \"{table}\" has no default operator class for access \
+                 method \"sealed_btree\" yet"
+            ),
+            Self::DamagedIndexKey { relation } => {
+                write!(f, "a key in an index of sealed table \"{relation}\" is damaged")
+            }
             Self::ForeignRow { relation, ctid } => {
                 write!(f, "row {ctid} of sealed table \"{relation}\" belongs to another table")
             }

@@ -53,6 +53,12 @@ pub fn layout(id: LayoutId) -> Option<Rc<Layout>> {
     CACHE.with_borrow(|cache| cache.layouts.get(&id).map(|e| Rc::clone(&e.layout)))
 }
 
+/// Whether this very transaction made a layout.
+pub fn is_uncommitted(id: LayoutId) -> bool {
+    ANY_UNCOMMITTED.get()
+        && CACHE.with_borrow(|cache| cache.layouts.get(&id).is_some_and(|e| e.uncommitted))
+}
+
 /// Keeps a layout.
 pub fn add(layout: &Rc<Layout>, uncommitted: bool) {
     xact::call_at_exit();

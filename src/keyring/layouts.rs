@@ -50,6 +50,53 @@ pub fn preload(owner: Oid) -> Result<(), Error> {
     LayoutRow::of_relation(owner, View::Own)?.iter().try_for_each(|row| load(row).map(drop))
 }
 
+/// The layout for new keys of a table's indexes: one that stays, whatever becomes of this transaction.
+///
+/// What an aborted transaction has put into an index is still compared with what comes later. So where this
+/// transaction made the current layout, it is the newest of those before; and where there is none, the first that
+/// this transaction made: that of the index, which would vanish with it, since a build makes one.
+pub fn index_layout(owner: Oid) -> Result<Rc<Layout>, Error> {
+    let current = current_layout(owner)?;
+    if !cache::is_uncommitted(current.id) {
+        return Ok(current);
+    }
+    let mut rows = LayoutRow::of_relation(owner, View::Own)?;
+    rows.retain(|row| row.group_of.is_none());
+    rows.sort_by_key(|row| (row.version, row.id));
+    let before = rows.iter().rev().filter(|row| !row.uncommitted);
+    let candidates = before.chain(rows.iter().filter(|row| row.uncommitted));
+    // The key of one may be destroyed; what is under that opens no more anyway.
+    Ok(candidates.filter_map(|row| load(row).ok()).next().unwrap_or(current))
+}
+
+/// Whether a layout is at hand: neither the catalog nor a provider is asked.
+pub fn is_known(id: LayoutId) -> bool {
+    cache::layout(id).is_some()
+}
+
+/// Every layout of a table, also of transactions in progress, whose keys an index may hold. One whose key is destroyed
+/// or damaged is left out: who meets it says why.
+pub fn bring_layouts(owner: Oid) -> Result<Vec<Rc<Layout>>, Error> {
+    let mut rows = LayoutRow::of_relation(owner, View::Own)?;
+    rows.extend(LayoutRow::of_relation(owner, View::InProgress)?);
+    rows.sort_by_key(|row| row.id);
+    rows.dedup_by_key(|row| row.id);
+    let mut layouts = Vec::new();
+    for row in &rows {
+        match load(row) {
+            Ok(layout) => layouts.push(layout),
+            Err(
+                Error::KeyDestroyed { .. }
+                | Error::DataKeyGone { .. }
+                | Error::DamagedDataKey { .. }
+                | Error::MasterKeyGone { .. },
+            ) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(layouts)
+}
+
 #[cold]
 fn find_current(owner: Oid) -> Result<Rc<Layout>, Error> {
     let newest = newest(owner)?;

@@ -35,7 +35,10 @@ pub use escrow::{
     drop_recipient, export_wraps, import_wraps, master_public, replace_lost_master_key,
     rewrap_recipients, vouch_recipient,
 };
-pub use layouts::{chunk_layouts, current_layout, drop_keys, layout, preload};
+pub use layouts::{
+    bring_layouts, chunk_layouts, current_layout, drop_keys, index_layout, is_known, layout,
+    preload,
+};
 pub use master::{add_provider, add_recipient, create_master_key};
 pub use missing::{drop_missing, keep_missing, missing, missing_columns};
 pub use mixed::{Kind, Mixed, forget_mixed, mix, mixed, note_plaintext_wal, unmix};
@@ -104,6 +107,7 @@ pub fn init() {
     if !xact::preloading() {
         Error::NotPreloaded.report();
     }
+    xact::preloaded();
     guc::init();
     select_cipher();
     if let Err(error) = shared::init() {

@@ -11,7 +11,7 @@ use pgrx::datum::{FromDatum, IntoDatum};
 pub use pgrx::pg_sys::Oid;
 use pgrx::{JsonB, PgMemoryContexts, pg_sys};
 
-use super::class;
+use super::{class, xact};
 use crate::error::Error;
 
 /// A table of schema `sealed`.
@@ -234,6 +234,9 @@ struct Open {
 
 impl Open {
     fn with_lock(table: Table, lock: u32, keep_lock: bool) -> Result<Self, Error> {
+        if !xact::is_preloaded() {
+            return Err(Error::NotPreloaded);
+        }
         let oid = resolve(table).ok_or(Error::NotInstalled)?;
         // SAFETY: opens by OID; raises an ERROR if it was dropped meanwhile.
         let relation = unsafe { pg_sys::table_open(oid, lock as pg_sys::LOCKMODE) };

@@ -134,11 +134,7 @@ fn scan_class(
 
 /// A condition of a catalog scan: the column (attribute number, from 1) equals the argument by a built-in
 /// function, one of `pg_sys::F_*EQ`.
-pub(in crate::pg) fn equals(
-    attribute: i16,
-    operator: u32,
-    argument: pg_sys::Datum,
-) -> pg_sys::ScanKeyData {
+pub fn equals(attribute: i16, operator: u32, argument: pg_sys::Datum) -> pg_sys::ScanKeyData {
     let mut key = pg_sys::ScanKeyData::default();
     let equal = pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber;
     // SAFETY: fills in the key; looks up a built-in function.
@@ -155,6 +151,12 @@ fn name(data: &pg_sys::NameData) -> String {
 pub fn table_method(name: &CStr) -> Option<Oid> {
     // SAFETY: a system cache look-up; a missing one is an invalid OID.
     valid(unsafe { pg_sys::get_table_am_oid(name.as_ptr(), true) })
+}
+
+/// The OID of an index access method, if it is there.
+pub fn index_method(name: &CStr) -> Option<Oid> {
+    // SAFETY: a system cache look-up; a missing one is an invalid OID.
+    valid(unsafe { pg_sys::get_index_am_oid(name.as_ptr(), true) })
 }
 
 /// The access method that new tables get when none is named.
@@ -223,6 +225,10 @@ pub struct Index {
     pub columns: Vec<i16>,
     /// It has a predicate.
     pub partial: bool,
+    /// Its access method.
+    pub method: Oid,
+    /// It is that of an exclusion constraint.
+    pub exclusion: bool,
 }
 
 /// The indexes of a table.
@@ -245,16 +251,18 @@ pub fn index(oid: Oid) -> Index {
     // SAFETY: an open index has its pg_index row.
     let form = unsafe { &*(*relation).rd_index };
     let unique = form.indisunique && !form.indisexclusion;
-    let primary = form.indisprimary;
+    let (primary, exclusion) = (form.indisprimary, form.indisexclusion);
     // SAFETY: an open index; the array has so many numbers, and the predicate is a list or null.
     let (columns, partial) = unsafe {
         let keys = std::slice::from_raw_parts(form.indkey.values.as_ptr(), form.indnatts as usize);
         (keys.to_vec(), !pg_sys::RelationGetIndexPredicate(relation).is_null())
     };
+    // SAFETY: an open index.
+    let method = unsafe { (*(*relation).rd_rel).relam };
     // SAFETY: opened above. The lock stays until the transaction ends.
     unsafe { pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE) };
     let unique_constraint = primary || (unique && has_constraint(oid));
-    Index { oid, unique_constraint, columns, partial }
+    Index { oid, unique_constraint, columns, partial, method, exclusion }
 }
 
 /// Whether the index is being rebuilt, having been there before.

@@ -101,6 +101,17 @@ macro_rules! guarded {
 }
 
 guarded! {
+    /// Calls a function of two arguments that are not NULL.
+    fn FunctionCall2Coll(
+        function: *mut pg_sys::FmgrInfo,
+        collation: pg_sys::Oid,
+        a: pg_sys::Datum,
+        b: pg_sys::Datum,
+    ) -> pg_sys::Datum;
+    /// A compressed copy of a varlena, or 0 if it does not get smaller.
+    fn toast_compress_datum(value: pg_sys::Datum, method: c_char) -> pg_sys::Datum;
+    /// A varlena that is neither outside nor compressed; itself if it is that already.
+    fn pg_detoast_datum_packed(value: *mut pg_sys::varlena) -> *mut pg_sys::varlena;
     /// A copy of a value, palloc'd.
     fn datumCopy(value: pg_sys::Datum, by_val: bool, len: c_int) -> pg_sys::Datum;
     /// Stores a tuple.

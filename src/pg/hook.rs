@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pgrx::pg_guard;
 use pgrx::pg_sys::{self, Oid};
 
-use super::{add_column, class, label};
+use super::{add_column, class, index_stmt, label};
 use crate::error::Error;
 
 /// A command that the extension has an opinion on.
@@ -22,7 +22,20 @@ pub enum Command {
         table: Oid,
         /// Its columns, if it has no expressions and no predicate.
         columns: Option<Vec<String>>,
+        /// Its keys are to be sealed.
+        sealed: bool,
     },
+    /// ALTER TABLE ... ALTER COLUMN ... TYPE or SET EXPRESSION.
+    AlterType {
+        /// The table.
+        table: Oid,
+        /// The column.
+        column: String,
+        /// Constraints that the same command drops.
+        dropped: Vec<String>,
+    },
+    /// ALTER INDEX ... RESET of the option of constraints with sealed keys.
+    LoseMark,
     /// ALTER TABLE ... SET ACCESS METHOD.
     SetAccessMethod {
         /// The table.
@@ -87,6 +100,8 @@ pub enum Published {
 pub struct Deciders {
     /// Whether a relation is a sealed table.
     pub is_sealed: fn(Oid) -> bool,
+    /// Whether an index or constraint that is asked for is to have sealed keys.
+    pub make_sealed: index_stmt::Decide,
     /// Before a command runs.
     pub before: fn(&Command) -> Result<(), Error>,
     /// After a table's access method was set.
@@ -178,8 +193,9 @@ unsafe extern "C-unwind" fn process_utility(
         Some(Some(previous)) => *previous,
         _ => raw::standard_ProcessUtility as unsafe extern "C-unwind" fn(_, _, _, _, _, _, _, _),
     };
+    let mut statement = statement;
     // SAFETY: PostgreSQL passes a planned statement around a utility statement.
-    let watched = unsafe { before_command(statement, context) };
+    let watched = unsafe { before_command(&raw mut statement, read_only_tree, context) };
     // SAFETY: the arguments are passed on as they came; this frame has nothing to drop.
     unsafe {
         next(statement, query, read_only_tree, context, params, environment, receiver, completion)
@@ -195,13 +211,17 @@ unsafe extern "C-unwind" fn process_utility(
 
 #[pg_guard]
 unsafe extern "C-unwind" fn before_command(
-    statement: *mut pg_sys::PlannedStmt,
+    statement: *mut *mut pg_sys::PlannedStmt,
+    read_only: bool,
     context: pg_sys::ProcessUtilityContext::Type,
 ) -> Oid {
     let mut watched = Oid::INVALID;
     let Some(deciders) = DECIDERS.get() else { return watched };
     // SAFETY: the caller's promise.
-    let node = unsafe { (*statement).utilityStmt };
+    let node = unsafe {
+        *statement = index_stmt::adapt(*statement, read_only, deciders.make_sealed);
+        (**statement).utilityStmt
+    };
     // What a command before left that an ERROR ended.
     label::take_labelled();
     // SAFETY: every node begins with its tag.
@@ -354,7 +374,10 @@ unsafe fn commands(node: *mut pg_sys::Node) -> Vec<Command> {
             let s = &*node.cast::<pg_sys::IndexStmt>();
             let constraint = s.isconstraint || s.primary;
             let table = if constraint { None } else { find(s.relation) };
-            let index = table.map(|table| Command::CreateIndex { table, columns: columns(s) });
+            let method = (!s.accessMethod.is_null()).then(|| CStr::from_ptr(s.accessMethod));
+            let sealed = method == Some(index_stmt::METHOD);
+            let index =
+                table.map(|table| Command::CreateIndex { table, columns: columns(s), sealed });
             index.into_iter().collect()
         },
         // SAFETY: see above.
@@ -391,7 +414,7 @@ unsafe fn commands(node: *mut pg_sys::Node) -> Vec<Command> {
 }
 
 /// The columns of an index to be; None if it has an expression or a predicate.
-fn columns(statement: &pg_sys::IndexStmt) -> Option<Vec<String>> {
+pub(super) fn columns(statement: &pg_sys::IndexStmt) -> Option<Vec<String>> {
     if !statement.whereClause.is_null() {
         return None;
     }
@@ -428,10 +451,33 @@ fn create_partition(statement: &pg_sys::CreateStmt) -> Option<Command> {
 
 fn alter_table(statement: &pg_sys::AlterTableStmt) -> Vec<Command> {
     let mut commands = Vec::new();
-    for node in class::nodes(statement.cmds) {
+    let all = || {
+        let nodes = class::nodes(statement.cmds).into_iter();
         // SAFETY: the list holds AlterTableCmd nodes.
-        let command = unsafe { &*node.cast::<pg_sys::AlterTableCmd>() };
+        nodes.map(|node| unsafe { &*node.cast::<pg_sys::AlterTableCmd>() })
+    };
+    let name = |command: &pg_sys::AlterTableCmd| {
+        // SAFETY: both kinds of command that this is asked of have a name.
+        unsafe { CStr::from_ptr(command.name) }.to_string_lossy().into_owned()
+    };
+    let marks = |command: &pg_sys::AlterTableCmd| {
+        // SAFETY: only asked of a command whose definition is a list of options.
+        unsafe { index_stmt::marked(command.def.cast()) }
+    };
+    for command in all() {
         match command.subtype {
+            pg_sys::AlterTableType::AT_ResetRelOptions if marks(command) => {
+                commands.push(Command::LoseMark);
+            }
+            subtype if changes_type(subtype) => {
+                let drops = |c: &&pg_sys::AlterTableCmd| {
+                    c.subtype == pg_sys::AlterTableType::AT_DropConstraint
+                };
+                let dropped = all().filter(drops).map(name).collect();
+                let column = name(command);
+                let table = find(statement.relation);
+                commands.extend(table.map(|table| Command::AlterType { table, column, dropped }));
+            }
             pg_sys::AlterTableType::AT_SetAccessMethod => {
                 let method = if command.name.is_null() {
                     class::default_table_method()
@@ -459,6 +505,15 @@ fn alter_table(statement: &pg_sys::AlterTableStmt) -> Vec<Command> {
         }
     }
     commands
+}
+
+/// Whether a command has the constraints of a column made anew.
+fn changes_type(subtype: pg_sys::AlterTableType::Type) -> bool {
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    if subtype == pg_sys::AlterTableType::AT_SetExpression {
+        return true;
+    }
+    subtype == pg_sys::AlterTableType::AT_AlterColumnType
 }
 
 fn publish(name: *mut core::ffi::c_char, objects: *mut pg_sys::List, all: bool) -> Command {
@@ -500,7 +555,7 @@ fn publish(name: *mut core::ffi::c_char, objects: *mut pg_sys::List, all: bool) 
 
 /// The relation that a name in a statement means. No lock: what is decided here is decided again
 /// where the rows are written.
-fn find(range: *mut pg_sys::RangeVar) -> Option<Oid> {
+pub(super) fn find(range: *mut pg_sys::RangeVar) -> Option<Oid> {
     if range.is_null() {
         return None;
     }

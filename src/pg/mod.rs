@@ -10,6 +10,7 @@ pub mod errors;
 pub mod fault;
 pub mod ffi;
 pub mod hook;
+pub mod index_stmt;
 pub mod label;
 pub mod log;
 pub mod memory;

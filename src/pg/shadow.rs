@@ -249,7 +249,7 @@ fn fill(s: &mut Shadow, real: &pg_sys::RelationData, kind: Kind) -> pg_sys::Rela
 
 /// Copies `rd_options`: the real entry frees its own when it is rebuilt, which a long index build
 /// can live to see.
-fn copy_options(real: &pg_sys::RelationData, into: &mut Vec<u64>) -> *mut pg_sys::bytea {
+pub fn copy_options(real: &pg_sys::RelationData, into: &mut Vec<u64>) -> *mut pg_sys::bytea {
     if real.rd_options.is_null() {
         return std::ptr::null_mut();
     }
@@ -266,14 +266,16 @@ fn copy_options(real: &pg_sys::RelationData, into: &mut Vec<u64>) -> *mut pg_sys
     into.as_mut_ptr().cast()
 }
 
+/// Whether two entries name the same file.
 #[cfg(feature = "pg15")]
-fn same_storage(a: &pg_sys::RelationData, b: &pg_sys::RelationData) -> bool {
+pub fn same_storage(a: &pg_sys::RelationData, b: &pg_sys::RelationData) -> bool {
     let key = |r: &pg_sys::RelationData| (r.rd_node.spcNode, r.rd_node.dbNode, r.rd_node.relNode);
     key(a) == key(b) && a.rd_backend == b.rd_backend
 }
 
+/// Whether two entries name the same file.
 #[cfg(not(feature = "pg15"))]
-fn same_storage(a: &pg_sys::RelationData, b: &pg_sys::RelationData) -> bool {
+pub fn same_storage(a: &pg_sys::RelationData, b: &pg_sys::RelationData) -> bool {
     let key = |r: &pg_sys::RelationData| {
         (r.rd_locator.spcOid, r.rd_locator.dbOid, r.rd_locator.relNumber)
     };
@@ -281,7 +283,7 @@ fn same_storage(a: &pg_sys::RelationData, b: &pg_sys::RelationData) -> bool {
 }
 
 /// `RelationCloseSmgr` of `utils/rel.h`.
-fn close_smgr(rel: &mut pg_sys::RelationData) {
+pub fn close_smgr(rel: &mut pg_sys::RelationData) {
     if rel.rd_smgr.is_null() {
         return;
     }

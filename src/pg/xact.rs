@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgrx::pg_guard;
 use pgrx::pg_sys::{self, Oid};
@@ -183,6 +184,27 @@ pub fn data_directory() -> std::path::PathBuf {
     // SAFETY: set by the postmaster before any library is loaded and never changed or freed.
     let dir = unsafe { std::ffi::CStr::from_ptr(pg_sys::DataDir) };
     std::path::PathBuf::from(std::ffi::OsStr::from_bytes(dir.to_bytes()))
+}
+
+static PRELOADED: AtomicBool = AtomicBool::new(false);
+
+/// Whether `shared_preload_libraries` has loaded us, so that there are keys, counters and hooks.
+pub fn is_preloaded() -> bool {
+    PRELOADED.load(Ordering::Relaxed)
+}
+
+/// Notes that it does.
+pub fn preloaded() {
+    PRELOADED.store(true, Ordering::Relaxed);
+}
+
+/// Whether the library may come without anything of its own but the handler of `sealed_btree`: where it is not preloaded, on
+/// a replica for instance, queries on other tables must still be planned. For that 18 asks the handler of every ordered
+/// index that knows an operator what it can do (`get_opmethod_canorder`). pg_upgrade is told that it is missing.
+pub fn may_come_bare() -> bool {
+    // SAFETY: a plain flag of this process.
+    let creating = unsafe { pg_sys::creating_extension };
+    cfg!(feature = "pg18") && !preloading() && !creating && !is_binary_upgrade()
 }
 
 /// Whether `shared_preload_libraries` is what loads us right now.

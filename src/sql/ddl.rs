@@ -12,10 +12,18 @@ pub fn before(command: &Command) -> Result<(), Error> {
     match command {
         // On a partitioned table it reaches every partition.
         Command::CreateIndex { .. } if policy::sealed_method().is_none() => Ok(()),
-        Command::CreateIndex { table, columns } => class::with_inheritors(*table)
+        Command::CreateIndex { columns: Some(_), sealed: true, .. } => Ok(()),
+        Command::CreateIndex { table, columns, .. } => class::with_inheritors(*table)
             .into_iter()
             .filter_map(policy::sealed)
             .try_for_each(|class| policy::check_new_index(&class, columns.as_deref())),
+        Command::AlterType { table, column, dropped } => {
+            policy::check_type_change(*table, column, dropped)
+        }
+        // pg_upgrade would take its index for one in plaintext.
+        Command::LoseMark => Err(Error::Unsupported {
+            what: "constraints whose indexes have lost option \"sealing\"".to_owned(),
+        }),
         Command::SetAccessMethod { table, method } => {
             if method.is_some() && *method == policy::sealed_method() {
                 seal_table(*table)

@@ -94,6 +94,15 @@ fn unseal(class: &Class) -> Result<(), Error> {
         return Err(already(class, "being unsealed"));
     }
     keyring::columns::check_release(class.oid, None)?;
+    if let Some(index) = policy::sealed_index(class.oid) {
+        let index = class::relation_name(index);
+        return Err(Error::BadArgument {
+            what: format!("index \"{index}\" of \"{}\" has sealed keys", class.name),
+            hint: format!(
+                "Drop it first (DROP INDEX {index}), and make it USING btree afterwards."
+            ),
+        });
+    }
     mix(class, Kind::Plain)
 }
 

@@ -27,6 +27,7 @@ pub fn init() {
     label::init(columns::check_label);
     hook::install(Deciders {
         is_sealed: policy::is_sealed,
+        make_sealed: policy::make_sealed,
         before: ddl::before,
         method_set: ddl::method_set,
         created: ddl::created,

@@ -3,7 +3,7 @@
 //! `routine` is the membrane (callbacks, slots, everything that touches PostgreSQL's structs);
 //! `row` is what sealing and opening mean for it; `missing`, what rows have in columns that came after them.
 
-mod gate;
+pub mod gate;
 pub mod missing;
 pub mod mixed;
 pub mod routine;

@@ -1,11 +1,13 @@
 //! One operation: the step that is next, in a transaction, and what it means for the one after it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use pgrx::{PgSqlErrorCode, pg_sys};
 use sealed_lifecycle::{Found, Kind, Left, Pace, Phase, Run, State, gives_up};
 
+use super::indexes;
+use super::pass::{Totals, Values};
 use super::throttle::Throttle;
 use crate::error::Error;
 use crate::keyring::{self, Operation};
@@ -65,30 +67,12 @@ pub struct Job {
     values: Values,
     touched: Vec<u32>,
     total: Totals,
+    /// A pass is to begin.
+    anew: bool,
     message: Option<String>,
     /// Relations whose free space was overwritten; the catalogs were vacuumed before the first.
     scrubbed: usize,
     catalogs_vacuumed: bool,
-}
-
-/// Where the phase `values` is.
-#[derive(Default)]
-struct Values {
-    /// The next block of the TOAST table; `None` when all were looked at.
-    chunk_block: Option<u32>,
-    collected: bool,
-    wanted: HashSet<u32>,
-    /// How often no row was found to refer to a value.
-    misses: HashMap<u32, u8>,
-}
-
-/// What was done since the operation was stored last.
-#[derive(Default)]
-struct Totals {
-    rows: u64,
-    bytes: u64,
-    /// Of this pass.
-    skipped: u64,
 }
 
 /// How a step ended.
@@ -120,6 +104,7 @@ impl Job {
             values: Values::default(),
             touched: Vec::new(),
             total: Totals::default(),
+            anew: false,
             message: None,
             scrubbed: 0,
             catalogs_vacuumed: false,
@@ -190,7 +175,7 @@ impl Job {
     /// VACUUM has transactions of its own, and nobody is kept waiting for this operation's lock meanwhile.
     fn vacuum(&mut self, throttle: &Throttle) -> Result<Step, Failure> {
         worker::set(c"lock_timeout", c"10s");
-        let done = reseal::vacuum(self.relation);
+        let done = reseal::vacuum(self.relation).and_then(|()| indexes::reseal(self.relation));
         worker::set(c"lock_timeout", c"100ms");
         done?;
         worker::transaction(|| {
@@ -342,7 +327,7 @@ impl Job {
             // What was verified before is clean for good.
             Phase::Rows => {
                 self.next_block = self.clean.block;
-                self.total.skipped = 0;
+                self.anew = true;
                 self.damaged.clear();
                 self.damaged_values.clear();
             }
@@ -381,7 +366,9 @@ impl Job {
                 }
                 Phase::Rows => self.rows(table, operation),
                 Phase::Values => self.values(table, operation),
-                Phase::Verify => self.verify(table, operation),
+                Phase::Verify => self.verify(table, operation)?,
+                // One that was built meanwhile. None is now: our lock on the table keeps that off.
+                Phase::Retire if indexes::have_old_keys(relation, target)? => Found::More,
                 Phase::Retire => {
                     keyring::retire_keys(relation)?;
                     mixed::finish(relation)?;
@@ -452,6 +439,10 @@ impl Job {
     fn rows(&mut self, table: &Table, operation: &mut Operation) -> Found {
         // Of the batch before: dead by now, unless somebody still sees the old versions.
         table.reclaim(&std::mem::take(&mut self.touched));
+        // Until a pass begins, those of the one before are shown.
+        if std::mem::take(&mut self.anew) {
+            self.total.skipped = 0;
+        }
         let batch = table.rows(self.next_block, Throttle::budget(self.careful));
         operation.blocks = i64::from(batch.blocks);
         self.note(&batch)
@@ -489,7 +480,7 @@ impl Job {
         Found::More
     }
 
-    fn verify(&mut self, table: &Table, operation: &mut Operation) -> Found {
+    fn verify(&mut self, table: &Table, operation: &mut Operation) -> Result<Found, Error> {
         let mut lost = self.lost_values();
         lost.extend(&self.damaged_values);
         let stuck = Stuck { rows: &self.damaged, values: &lost };
@@ -497,11 +488,16 @@ impl Job {
         self.clean = at;
         self.next_block = at.block;
         operation.blocks = i64::from(at.blocks);
-        match finding {
+        Ok(match finding {
             Finding::More => Found::More,
             Finding::Clean if at.stuck > 0 => {
                 // Looked at again from the beginning, should somebody remove them and resume.
                 Found::Left(Left::Stuck)
+            }
+            Finding::Clean if indexes::have_old_keys(self.relation, table.target())? => {
+                self.message =
+                    Some("builds indexes anew whose keys are under older keys".to_owned());
+                Found::Left(Left::Dead)
             }
             Finding::Clean => Found::Done,
             Finding::Visible => Found::Left(Left::Visible),
@@ -513,7 +509,7 @@ impl Job {
                 ));
                 Found::Left(Left::Dead)
             }
-        }
+        })
     }
 
     /// Values that no row refers to.

@@ -5,8 +5,10 @@
 //! killed at any moment.
 
 mod database;
+mod indexes;
 mod job;
 mod launcher;
+mod pass;
 mod throttle;
 
 use crate::pg::worker::{self, Mains};

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`row`] | [`LayoutKey`], [`seal_row`], [`open_row`], [`seal_chunk`], [`open_chunk`] |
 //! | [`parts`] | [`Parts`], [`seal_parts`], [`open_part`]: rows of columns in clear and in sealed groups |
+//! | [`index`] | [`IndexKey`]: values as they stand in index files |
 //! | [`nonce`] | [`SaltState`], [`NonceBlock`], [`Nonce`]: no nonce is used twice, by types |
 //! | [`body`] | [`RowBody`]: the three bytes in front of a sealed tuple |
 //! | [`key`] | [`MasterKey`], [`wrap_key`], [`unwrap_key`] and the key record |
@@ -24,6 +25,7 @@ pub mod audit;
 pub mod body;
 pub mod error;
 pub mod id;
+pub mod index;
 mod kdf;
 mod kem;
 pub mod key;
@@ -43,6 +45,7 @@ pub use crate::audit::{AUDIT_START, AuditEntry};
 pub use crate::body::RowBody;
 pub use crate::error::Error;
 pub use crate::id::{Id, LayoutId, Suite};
+pub use crate::index::{IndexKey, Plain, SHORT_LEN, SIV_OVERHEAD, Seal, index_layout, plain_len};
 pub use crate::key::{
     DataKeyHeader, KeyAge, KeyRecord, MasterKey, Mode, Purpose, check_public_key, fingerprint,
     generate_recipient, key_check_value, open_recipient_record, open_recovered, parse_key_header,

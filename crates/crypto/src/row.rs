@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::nonce::Nonce;
 use crate::xaes::{Prefix, SubkeyCache, Xaes};
-use crate::{Dek, Error, Id, LayoutId, kdf};
+use crate::{Dek, Error, Id, LayoutId, Secret, kdf};
 
 /// Length of the header: format and layout 4, salt 8, rnd 6, counter 4.
 pub const HEADER_LEN: usize = 22;
@@ -38,10 +38,13 @@ struct Inner {
     row_aad: [u8; AAD_LEN],
     chunk: Xaes,
     chunk_aad: [u8; AAD_LEN],
+    /// What the keys of index columns come from.
+    index: Secret<32>,
+    index_aad: [u8; AAD_LEN],
 }
 
 /// Label 8, format 1, purpose 1, table 16, group 2, layout 4.
-const AAD_LEN: usize = 32;
+pub(crate) const AAD_LEN: usize = 32;
 const AAD_LABEL: &[u8; 8] = b"pgsealed";
 
 /// Which chunk of which value this is. Authenticated, not stored in the payload.
@@ -72,16 +75,17 @@ enum What {
     Row = 1,
     Chunk = 2,
     Part = 3,
+    Index = 4,
 }
 
 /// What a payload is sealed under: the key, with the associated data that its subkeys have hashed once and for all,
 /// and what of it is this payload's own.
 #[derive(Clone, Copy)]
-struct Under<'a> {
-    xaes: &'a Xaes,
-    head: u32,
-    aad: &'a [u8; AAD_LEN],
-    more: &'a [u8],
+pub(crate) struct Under<'a> {
+    pub xaes: &'a Xaes,
+    pub head: u32,
+    pub aad: &'a [u8; AAD_LEN],
+    pub more: &'a [u8],
 }
 
 impl LayoutKey {
@@ -110,6 +114,11 @@ impl LayoutKey {
             row_aad,
             chunk: xaes(b"chunk v1"),
             chunk_aad: aad(What::Chunk, table, layout, 0),
+            index: Secret::from_fn(|key| {
+                let info = [&b"index v1"[..], &table.0, &layout.get().to_be_bytes()];
+                kdf::expand(dek.expose(), &info, key);
+            }),
+            index_aad: aad(What::Index, table, layout, 0),
         }))
     }
 
@@ -117,6 +126,13 @@ impl LayoutKey {
     #[inline]
     pub fn layout(&self) -> LayoutId {
         self.0.layout
+    }
+
+    /// What the keys of an index column come from, and the constant part of their associated data.
+    pub(crate) fn index(&self, column: u16) -> (&[u8; 32], [u8; AAD_LEN]) {
+        let mut aad = self.0.index_aad;
+        aad[26..28].copy_from_slice(&column.to_be_bytes());
+        (self.0.index.expose(), aad)
     }
 
     /// The cipher of a part under this key. It has the constant part of its associated data.
@@ -223,7 +239,7 @@ pub fn open_chunk(
     open(key.chunk(&id.bytes()), cache, payload, plain)
 }
 
-fn seal(
+pub(crate) fn seal(
     under: Under<'_>,
     cache: &mut SubkeyCache,
     nonce: Nonce,
@@ -242,7 +258,7 @@ fn seal(
     Ok(())
 }
 
-fn open(
+pub(crate) fn open(
     under: Under<'_>,
     cache: &mut SubkeyCache,
     payload: &[u8],
@@ -319,7 +335,7 @@ fn aad(what: What, table: &Id, layout: LayoutId, group: u16) -> [u8; AAD_LEN] {
     let mut aad = [0; AAD_LEN];
     aad[..8].copy_from_slice(AAD_LABEL);
     aad[8] = match what {
-        What::Row | What::Chunk => FORMAT as u8,
+        What::Row | What::Chunk | What::Index => FORMAT as u8,
         What::Part => PARTS_FORMAT as u8,
     };
     aad[9] = what as u8;

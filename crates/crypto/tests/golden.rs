@@ -1,4 +1,4 @@
-//! Golden files: bytes of formats v1 and v2, which every later version must open. New files may be added;
+//! Golden files: bytes of formats v1 to v3, which every later version must open. New files may be added;
 //! an existing one is never edited or written again (`tests/data/README.md`).
 //!
 //! A file has one `name = hex` a line. What was put in is in the file too, so that another
@@ -8,10 +8,11 @@ mod common;
 
 use common::{File, Fixed, layout_key, master, nonce, secret};
 use sealed_crypto::{
-    Build, ChunkId, DataKeyHeader, Dek, Id, LayoutId, LayoutKey, MasterKey, MasterSeed, OVERHEAD,
-    Parts, RowBody, Secret, SubkeyCache, Suite, generate_recipient, key_check_value, open_chunk,
-    open_part, open_recipient_record, open_row, seal_chunk, seal_parts, seal_row, sealed_as,
-    sealed_layout, unwrap_key, unwrap_seed, wrap_key, wrap_key_to, wrap_seed,
+    Build, ChunkId, DataKeyHeader, Dek, Id, IndexKey, LayoutId, LayoutKey, MasterKey, MasterSeed,
+    OVERHEAD, Parts, Plain, RowBody, Seal, Secret, SubkeyCache, Suite, generate_recipient,
+    index_layout, key_check_value, open_chunk, open_part, open_recipient_record, open_row,
+    plain_len, seal_chunk, seal_parts, seal_row, sealed_as, sealed_layout, unwrap_key, unwrap_seed,
+    wrap_key, wrap_key_to, wrap_seed,
 };
 
 #[test]
@@ -42,6 +43,56 @@ fn chunks_v1() {
         let mut cache = SubkeyCache::new();
         open_chunk(&layout_key_of(&f), &mut cache, &id, &payload, &mut out).expect(name);
         assert_eq!(out, plain, "{name}");
+    }
+}
+
+#[test]
+fn index_keys_v3() {
+    for name in ["index_short", "index_long", "index_same_short", "index_same_long"] {
+        let f = File::read("v3", name);
+        let key = IndexKey::derive(&layout_key_of(&f), f.u32("column") as u16);
+        let (plain, sealed) = (f.bytes("plain"), f.bytes("sealed"));
+        assert_eq!(index_layout(&sealed), Ok(key.layout()), "{name}");
+        let opened = match plain_len(&sealed).expect(name) {
+            Plain::Short => key.open_short(&sealed).expect(name).to_vec(),
+            Plain::Long(len) => {
+                let mut out = vec![0xaa; len];
+                key.open_long(&mut SubkeyCache::new(), &sealed, &mut out).expect(name);
+                out
+            }
+        };
+        assert_eq!(opened, plain, "{name}");
+    }
+}
+
+/// Wrote the files of v3, once.
+#[test]
+#[ignore = "writes golden files that are there already"]
+fn generate_index_keys() {
+    let layout = layout_key(0x10, 0x70, 77);
+    let key = IndexKey::derive(&layout, 3);
+    for (name, same, len) in [
+        ("index_short", false, 8),
+        ("index_long", false, 25),
+        ("index_same_short", true, 8),
+        ("index_same_long", true, 25),
+    ] {
+        let mut rng = Fixed::new(name);
+        let plain = rng.vec(len);
+        let how = if same { Seal::Same } else { Seal::Random(nonce(&mut rng)) };
+        let sealed = match <[u8; 8]>::try_from(&plain[..]) {
+            Ok(value) => key.seal_short(how, value).to_vec(),
+            Err(_) => {
+                let mut payload = [&vec![0; IndexKey::room(&how)], &plain[..]].concat();
+                key.seal_long(how, &mut SubkeyCache::new(), &mut payload).expect("seal");
+                payload
+            }
+        };
+        let mut f = layout_fields(77);
+        f.put("column", &3_u32.to_be_bytes());
+        f.put("plain", &plain);
+        f.put("sealed", &sealed);
+        f.save("v3", name);
     }
 }
 

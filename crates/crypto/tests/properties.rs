@@ -6,9 +6,9 @@ mod common;
 use common::{Fixed, layout_key, master, nonce, secret};
 use proptest::prelude::*;
 use sealed_crypto::{
-    ChunkId, DataKeyHeader, Id, KeyRecord, LayoutId, OVERHEAD, SubkeyCache, Suite, open_chunk,
-    open_row, parse_key_header, parse_seed_blob, seal_chunk, seal_row, sealed_layout, unwrap_key,
-    unwrap_seed, wrap_key, wrap_seed,
+    ChunkId, DataKeyHeader, Id, IndexKey, KeyRecord, LayoutId, OVERHEAD, Plain, Seal, SubkeyCache,
+    Suite, index_layout, open_chunk, open_row, parse_key_header, parse_seed_blob, plain_len,
+    seal_chunk, seal_row, sealed_layout, unwrap_key, unwrap_seed, wrap_key, wrap_seed,
 };
 
 fn bytes(max: usize) -> impl Strategy<Value = Vec<u8>> {
@@ -33,6 +33,60 @@ proptest! {
         // In an empty cache too.
         open_row(&key, &mut SubkeyCache::new(), &payload, &mut out)?;
         prop_assert_eq!(out, body);
+    }
+
+    #[test]
+    fn index_keys_round_trip(
+        body in bytes(3000),
+        value: [u8; 8],
+        dek: u8,
+        layout in 1..=LayoutId::MAX,
+        column: u16,
+        same: bool,
+        label: String,
+    ) {
+        let key = IndexKey::derive(&layout_key(dek, 1, layout), column);
+        let (mut cache, mut rng) = (SubkeyCache::new(), Fixed::new(&label));
+        let mut how = || if same { Seal::Same } else { Seal::Random(nonce(&mut rng)) };
+        let short = key.seal_short(how(), value);
+        prop_assert_eq!(index_layout(&short).map(LayoutId::get), Ok(layout));
+        prop_assert_eq!(plain_len(&short), Ok(Plain::Short));
+        prop_assert_eq!(key.open_short(&short), Ok(value));
+        let how = how();
+        let mut long = [&vec![0; IndexKey::room(&how)], &body[..]].concat();
+        key.seal_long(how, &mut cache, &mut long)?;
+        prop_assert_eq!(index_layout(&long).map(LayoutId::get), Ok(layout));
+        prop_assert_eq!(plain_len(&long), Ok(Plain::Long(body.len())));
+        let mut out = vec![1; body.len()];
+        key.open_long(&mut SubkeyCache::new(), &long, &mut out)?;
+        prop_assert_eq!(out, body);
+    }
+
+    #[test]
+    fn damaged_index_keys_never_open(
+        body in bytes(100),
+        at: prop::sample::Index,
+        xor in 1_u8..,
+        same: bool,
+        label: String,
+    ) {
+        let key = IndexKey::derive(&layout_key(1, 1, 1), 1);
+        let (mut cache, mut rng) = (SubkeyCache::new(), Fixed::new(&label));
+        let mut how = || if same { Seal::Same } else { Seal::Random(nonce(&mut rng)) };
+        let mut short = key.seal_short(how(), [7; 8]);
+        short[at.index(short.len())] ^= xor;
+        prop_assert!(key.open_short(&short).is_err());
+        let how = how();
+        let mut long = [&vec![0; IndexKey::room(&how)], &body[..]].concat();
+        key.seal_long(how, &mut cache, &mut long)?;
+        let at = at.index(long.len());
+        long[at] ^= xor;
+        // In the head it may have another length, or be another format.
+        if let Ok(Plain::Long(len)) = plain_len(&long) {
+            let mut out = vec![1; len];
+            prop_assert!(key.open_long(&mut cache, &long, &mut out).is_err());
+            prop_assert!(out.iter().all(|byte| *byte == 0) || at < 4);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ SET client_min_messages = warning;
 SET ROLE regress_roles_owner;
 CREATE TABLE roles_mine (a int) USING sealed_heap;
 INSERT INTO roles_mine VALUES (1);
+CREATE INDEX roles_mine_a ON roles_mine USING sealed_btree (a);
 CREATE TABLE roles_heap (a int) USING heap;
 RESET ROLE;
 -- A call as a role, undone afterwards: yes, no (42501), or what else went wrong.
@@ -66,14 +67,16 @@ INSERT INTO roles_commands VALUES
   ('cancel', $$SELECT sealed.cancel('roles_mine')$$),
   ('operation_state', $$SELECT sealed.operation_state('roles_mine')$$),
   ('verify', $$SELECT sealed.verify('roles_mine')$$),
+  ('verify_index', $$SELECT sealed.verify_index('roles_mine_a')$$),
   ('verify_audit', $$SELECT sealed.verify_audit()$$),
   ('read_status', $$SELECT sealed.read_status()$$),
   ('cipher_backend', $$SELECT sealed.cipher_backend()$$),
   ('is_sealed', $$SELECT sealed.is_sealed('roles_mine')$$),
   ('suite_name', $$SELECT sealed.suite_name(1::pg_catalog.int2)$$),
+  ('adopt_types', $$SELECT sealed.adopt_types()$$),
   ('kept_default', $$SELECT sealed.kept_default(1, 'roles_mine'::pg_catalog.regclass, 1::pg_catalog.int2)$$);
--- none is left out but the handler, which SQL cannot call, and procedures
-SELECT proname FROM pg_proc WHERE pronamespace = 'sealed'::regnamespace AND prokind = 'f' AND proname <> 'sealed_heap_handler' AND proname NOT IN (SELECT function FROM roles_commands) ORDER BY 1;
+-- none is left out but what SQL cannot call (handlers, functions of type sealed.key), and procedures
+SELECT proname FROM pg_proc WHERE pronamespace = 'sealed'::regnamespace AND prokind = 'f' AND proname NOT IN ('sealed_heap_handler', 'sealed_btree_handler', 'key_in', 'key_out', 'key_order', 'key_sort') AND proname NOT IN (SELECT function FROM roles_commands) ORDER BY 1;
 SELECT function, as_role('regress_roles_admin', command) AS key_admin, as_role('regress_roles_operator', command) AS operator, as_role('regress_roles_auditor', command) AS auditor,
   as_role('regress_roles_owner', command) AS owner, as_role('regress_roles_nobody', command) AS nobody FROM roles_commands ORDER BY 1;
 SELECT relname, as_role('regress_roles_admin', c) AS key_admin, as_role('regress_roles_operator', c) AS operator, as_role('regress_roles_auditor', c) AS auditor,

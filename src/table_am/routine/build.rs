@@ -11,6 +11,7 @@ use pgrx::pg_sys;
 use super::is_toast;
 use super::opened;
 use crate::error::Error;
+use crate::index_am::routine as index_am;
 use crate::pg::call::{self, call_c, callback};
 use crate::pg::ffi;
 use crate::pg::shadow::{self, heap};
@@ -122,6 +123,8 @@ struct Build {
     rows: RowReader,
     callback: pg_sys::IndexBuildCallback,
     state: *mut c_void,
+    /// An index is made, not held against the table.
+    building: bool,
 }
 
 /// The pseudo-expression: returns the raw tuple in heap's scan slot.
@@ -155,7 +158,12 @@ unsafe extern "C-unwind" fn build_callback(
             {
                 let (values, isnull, state) =
                     (row.values.as_mut_ptr(), row.isnull.as_mut_ptr(), build.state);
-                call_c(|| callback(index, tid, values, isnull, alive, state));
+                if !build.building {
+                    return call_c(|| callback(index, tid, values, isnull, alive, state));
+                }
+                index_am::sealed_for_build(index, values, isnull, |values| {
+                    call_c(|| callback(index, tid, values, isnull, alive, state));
+                });
             }
         }
     })
@@ -197,7 +205,7 @@ pub unsafe extern "C-unwind" fn index_build_range_scan(
             }
             let mut copy = *info;
             let opened = one_raw_column(&mut copy);
-            let mut build = Build { rows: RowReader::new(rel, info), callback, state };
+            let mut build = Build { rows: RowReader::new(rel, info), callback, state, building };
             let shadow = shadow::of(rel);
             let build_state = (&raw mut build).cast();
             let tuples = on_shadow(scan, shadow, || {

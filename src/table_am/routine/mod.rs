@@ -28,8 +28,10 @@ use std::sync::OnceLock;
 
 use pgrx::pg_sys;
 
+use crate::error::Error;
 use crate::pg::call::callback;
 use crate::pg::shadow::heap;
+use crate::pg::xact;
 
 /// The table whose keys a relation's rows are sealed under.
 ///
@@ -120,5 +122,10 @@ pub extern "C" fn pg_finfo_sealed_heap_handler_wrapper() -> &'static pg_sys::Pg_
 pub unsafe extern "C-unwind" fn sealed_heap_handler_wrapper(
     _fcinfo: pg_sys::FunctionCallInfo,
 ) -> pg_sys::Datum {
-    callback!({ pg_sys::Datum::from(routine() as *const pg_sys::TableAmRoutine) })
+    callback!({
+        if !xact::is_preloaded() {
+            Error::NotPreloaded.report();
+        }
+        pg_sys::Datum::from(routine() as *const pg_sys::TableAmRoutine)
+    })
 }

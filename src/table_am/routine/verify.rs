@@ -6,8 +6,9 @@ use pgrx::prelude::*;
 use super::parts::Sealed;
 use super::{opened, owner, toast};
 use crate::error::Error;
+use crate::index_am::routine::{self as index_am, pages};
 use crate::pg::tuple::{self, varlena};
-use crate::pg::{call, ffi};
+use crate::pg::{call, class, ffi};
 use crate::table_am::gate::Reader;
 use crate::table_am::missing;
 
@@ -74,11 +75,37 @@ unsafe fn check_table(relation: pg_sys::Oid) -> Vec<Finding> {
             first += count;
         }
         pg_sys::UnregisterSnapshot(snapshot);
+        // Indexes are held against the rows, so these have to open.
+        if findings.is_empty() {
+            for index in pages::sealed_indexes(relation) {
+                check_index(index, &mut findings);
+            }
+        }
         if !toastrel.is_null() {
             pg_sys::table_close(toastrel, lock);
         }
         pg_sys::table_close(rel, lock);
         findings
+    }
+}
+
+/// Checks an index with sealed keys. One that is not valid, since it is being built or its build has failed, is not used.
+unsafe fn check_index(index: pg_sys::Oid, findings: &mut Vec<Finding>) {
+    // SAFETY: what an ERROR leaves open belongs to the subtransaction.
+    unsafe {
+        if !pg_sys::get_index_isvalid(index) {
+            return;
+        }
+        let found = call::attempt(says_damage, || {
+            index_am::verify::check(index).unwrap_or_else(|error| error.report())
+        });
+        let found = found.unwrap_or_else(|message| vec![(None, message)]);
+        let name = class::relation_name(index);
+        findings.extend(found.into_iter().map(|(block, message)| {
+            let place = block.map_or(String::new(), |block| format!(", block {block}"));
+            let ctid = pg_sys::ItemPointerData::default();
+            Finding { ctid, attnum: None, message: format!("index \"{name}\"{place}: {message}") }
+        }));
     }
 }
 

@@ -59,6 +59,11 @@ pub struct Table {
 }
 
 impl Table {
+    /// What its rows are to reach.
+    pub fn target(&self) -> Target {
+        self.target
+    }
+
     /// Whether a row or chunk is as it is to be.
     fn is_current(&self, t: &Lying) -> bool {
         match mixed::target(self.mixed) {

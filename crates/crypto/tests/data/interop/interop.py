@@ -1,9 +1,9 @@
-"""Rows, chunks and seed blobs of docs/format.md by another implementation: pyca/cryptography
+"""Rows, chunks, index keys and seed blobs of docs/format.md by another implementation: pyca/cryptography
 (OpenSSL), which shares no code with ours. Its HPKE has neither PSK mode nor associated data, so key
 records are left to interop.mjs, and only messages of the two suites are made here. Not part of the
 test run; needs `pip install cryptography` (50 or later).
 
-    python interop.py check ../v1   opens the golden files, and those of ../v2
+    python interop.py check ../v1   opens the golden files, and those of ../v2 and ../v3
     python interop.py make OUT      writes a row and HPKE messages for tests/kat.rs to open
 """
 
@@ -14,8 +14,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import cmac, hashes, hpke
 from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
-from cryptography.hazmat.primitives.ciphers import algorithms
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
 
@@ -80,6 +80,30 @@ def open_parts(f):
     return front[24:], bodies
 
 
+def open_index(f):
+    s, column = f["sealed"], f["column"][2:]
+    assert bytes([s[0] & 15]) + s[1:4] == f["layout"]
+    base = expand(f["dek"], b"index v1" + f["table"] + f["layout"])
+    aad = b"pgsealed\x01\x04" + f["table"] + column + f["layout"]
+
+    def block(label, zeros):
+        aes = Cipher(algorithms.AES(expand(base, label + column)), modes.ECB()).decryptor()
+        plain = aes.update(s[4:])
+        assert len(s) == 20 and plain[-zeros:] == bytes(zeros)
+        return plain[:8]
+
+    if s[0] >> 4 == 3:
+        return block(b"short v1", 4)
+    if s[0] >> 4 == 5:
+        return block(b"same short v1", 8)
+    if s[0] >> 4 == 6:
+        return AESSIV(expand(base, b"same long v1" + column, 64)).decrypt(s[4:], [aad])
+    assert s[0] >> 4 == 4
+    nonce = s[:18] + bytes(2) + s[18:22]
+    gcm = AESGCM(xaes_subkey(expand(base, b"long v1" + column), nonce[:12]))
+    return gcm.decrypt(nonce[12:], s[38:] + s[22:38], aad)
+
+
 def open_seed(f):
     blob = f["blob"]
     name, salt, commitment = blob[:23], blob[23:55], blob[55:87]
@@ -125,6 +149,10 @@ def check(directory):
         assert clear == f["clear"], name
         assert bodies == [f[f"body_{i + 1}"] for i in range(len(bodies))], name
         print(f"{name}: {len(bodies)} groups open")
+    for name in ["index_short", "index_long", "index_same_short", "index_same_long"]:
+        f = read(Path(directory, "../v3"), name)
+        assert open_index(f) == f["plain"], name
+        print(name + ": opens")
     for suite in SUITES:
         f = read(directory, "seed_" + suite)
         assert open_seed(f) == f["seed"]

@@ -1,0 +1,166 @@
+//! The arguments of a scan, in clear: opened, or rather never sealed.
+//!
+//! nbtree hands the argument of a scan key to the comparison as it is. What it gets is a probe: a bytea that
+//! names one of this backend's. A key that somebody put into a file cannot pass for one, since it would have
+//! to say a random number that this process drew.
+
+use std::cell::RefCell;
+
+use pgrx::pg_sys::{self, Datum, Oid};
+use sealed_crypto::KernelRng;
+
+use super::column::{Column, Kind, Order};
+use crate::error::Error;
+use crate::pg::ffi;
+use crate::pg::tuple::varlena;
+
+/// Length word 4, head 4 of a format that no sealed value has, token 16, number 8.
+const LEN: usize = 32;
+
+/// The argument of one scan key.
+pub struct Probe {
+    /// The bytea that stands for it.
+    this: [u64; LEN / 8],
+    /// What `value` points to, unless it is passed by value.
+    buffer: Vec<u64>,
+    /// The argument.
+    pub value: Datum,
+    /// Its type, where it is not the operator class's.
+    pub other: Option<Oid>,
+    /// Compares a value of the column with it, where it has another type.
+    pub order: Option<Order>,
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        super::value::wipe(&mut self.buffer);
+    }
+}
+
+#[derive(Default)]
+struct Probes {
+    token: Option<[u8; 16]>,
+    all: Vec<Option<Box<Probe>>>,
+    free: Vec<usize>,
+}
+
+thread_local! {
+    static PROBES: RefCell<Probes> = RefCell::default();
+}
+
+/// A probe that is dropped with this.
+pub struct Held(usize);
+
+impl Held {
+    /// What stands for it. Good as long as this is held.
+    pub fn datum(&self) -> Datum {
+        let this = PROBES
+            .with_borrow(|probes| probes.all[self.0].as_ref().map(|probe| probe.this.as_ptr()));
+        Datum::from(this.unwrap_or(std::ptr::null()))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = PROBES.try_with(|probes| {
+            if let Ok(mut probes) = probes.try_borrow_mut() {
+                probes.all[self.0] = None;
+                probes.free.push(self.0);
+            }
+        });
+    }
+}
+
+/// Makes a probe of an argument that is not NULL. `subtype`: its type, as scan keys have it. What its comparison
+/// keeps lives in `memory`.
+pub unsafe fn hold(
+    column: &Column,
+    subtype: Oid,
+    value: Datum,
+    memory: pg_sys::MemoryContext,
+) -> Result<Held, Error> {
+    let other = (subtype != Oid::INVALID && subtype != column.input).then_some(subtype);
+    // SAFETY: the argument is of that type; it is copied, since it may not live as long as the scan.
+    unsafe {
+        let kind = match other {
+            Some(other) => Kind::of(other),
+            None => column.kind,
+        };
+        let order = match other {
+            Some(other) => Some(column.order_with(column.input, other, memory)?),
+            None => None,
+        };
+        let mut buffer = Vec::new();
+        let value = copy(kind, value, &mut buffer);
+        let token = token()?;
+        let probe = Box::new(Probe { this: [0; LEN / 8], buffer, value, other, order });
+        Ok(PROBES.with_borrow_mut(|probes| {
+            let number = probes.free.pop().unwrap_or_else(|| {
+                probes.all.push(None);
+                probes.all.len() - 1
+            });
+            let probe = probes.all[number].insert(probe);
+            let this = probe.this.as_mut_ptr().cast::<u8>();
+            varlena::set_size(this, LEN);
+            std::ptr::copy_nonoverlapping(token.as_ptr(), this.add(8), 16);
+            this.add(24).cast::<u64>().write(number as u64);
+            Held(number)
+        }))
+    }
+}
+
+fn token() -> Result<[u8; 16], Error> {
+    PROBES.with_borrow_mut(|probes| match probes.token {
+        Some(token) => Ok(token),
+        None => {
+            let mut token = [0; 16];
+            KernelRng::fill(&mut token)?;
+            Ok(*probes.token.insert(token))
+        }
+    })
+}
+
+unsafe fn copy(kind: Kind, value: Datum, buffer: &mut Vec<u64>) -> Datum {
+    // SAFETY: a value of the type; the buffer gets as many bytes as it has.
+    unsafe {
+        if kind.by_val {
+            let n = value.value() as i64;
+            return Datum::from(match kind.len {
+                1 => n as i8 as i64,
+                2 => n as i16 as i64,
+                4 => n as i32 as i64,
+                _ => n,
+            } as usize);
+        }
+        let from = value.cast_mut_ptr::<u8>();
+        let (from, len) = match kind.len {
+            -1 => {
+                let plain = ffi::pg_detoast_datum_packed(from.cast()).cast::<u8>();
+                let short = varlena::is_short(plain);
+                (plain, if short { varlena::size_short(plain) } else { varlena::size(plain) })
+            }
+            -2 => (from, std::ffi::CStr::from_ptr(from.cast()).count_bytes() + 1),
+            fixed => (from, fixed as usize),
+        };
+        buffer.resize(len.div_ceil(8), 0);
+        std::ptr::copy_nonoverlapping(from, buffer.as_mut_ptr().cast::<u8>(), len);
+        Datum::from(buffer.as_ptr())
+    }
+}
+
+/// The probe that a bytea stands for, if it is one.
+#[inline]
+pub fn find(bytes: &[u8]) -> Option<*const Probe> {
+    if bytes.len() != LEN - 4 || bytes.first_chunk() != Some(&[0; 4]) {
+        return None;
+    }
+    let (token, number) = (bytes.get(4..20)?, bytes.get(20..28)?);
+    let number = u64::from_ne_bytes(number.try_into().ok()?);
+    PROBES.with_borrow(|probes| {
+        if probes.token.as_ref().is_none_or(|mine| mine[..] != *token) {
+            return None;
+        }
+        let probe = probes.all.get(usize::try_from(number).ok()?)?;
+        probe.as_ref().map(|probe| &raw const **probe)
+    })
+}

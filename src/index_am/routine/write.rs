@@ -1,0 +1,211 @@
+//! Callbacks that build, insert and clean up.
+
+use std::ffi::c_void;
+
+use pgrx::pg_sys::{self, Datum};
+
+use super::shadow::{self, Use};
+use super::{arena, nbtree, scan, value};
+use crate::error::Error;
+use crate::index_am::key;
+use crate::pg::call::{call_c, callback};
+use crate::pg::{index_stmt, xact};
+use crate::policy;
+
+/// The values of one index entry, sealed.
+pub struct Sealed([Datum; pg_sys::INDEX_MAX_KEYS as usize], usize);
+
+impl Sealed {
+    unsafe fn new(shadow: &Use, values: *const Datum, isnull: *const bool) -> Self {
+        let mut sealed = Self([Datum::null(); pg_sys::INDEX_MAX_KEYS as usize], 0);
+        // SAFETY: core passes a value and a flag for each column.
+        unsafe {
+            for (at, column) in shadow.columns().iter().enumerate() {
+                sealed.1 = at + 1;
+                if !*isnull.add(at) {
+                    let value = value::seal(column, *values.add(at));
+                    sealed.0[at] = value.unwrap_or_else(|error| error.report());
+                }
+            }
+        }
+        sealed
+    }
+
+    /// Frees them. Not in `Drop`: after an ERROR their memory context does.
+    unsafe fn free(self) {
+        for value in &self.0[..self.1] {
+            if !value.is_null() {
+                // SAFETY: `value::seal` palloc'd it, and nbtree has copied it.
+                unsafe { pg_sys::pfree(value.cast_mut_ptr()) };
+            }
+        }
+    }
+}
+
+/// Seals the values of an entry that a build of an index of ours has come to, around `body`. Those of other
+/// indexes are left as they are.
+pub unsafe fn sealed_for_build(
+    index: pg_sys::Relation,
+    values: *mut Datum,
+    isnull: *mut bool,
+    body: impl FnOnce(*mut Datum),
+) {
+    // SAFETY: an open index, or the shadow that `ambuild` has passed on: its routine is ours.
+    unsafe {
+        if (*(*index).rd_indam).ambuild.map(|f| f as usize) != Some(ambuild as *const () as usize) {
+            return body(values);
+        }
+        let shadow = shadow::of_written(index);
+        let mut sealed = Sealed::new(&shadow, values, isnull);
+        body(sealed.0.as_mut_ptr());
+        sealed.free();
+    }
+}
+
+pub unsafe extern "C-unwind" fn ambuild(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    info: *mut pg_sys::IndexInfo,
+) -> *mut pg_sys::IndexBuildResult {
+    callback!({
+        // SAFETY: arguments of core's.
+        unsafe {
+            // The rows of another table do not pass by `sealed_for_build`, and it has no keys.
+            if policy::sealed_method() != Some((*(*heap).rd_rel).relam) {
+                let relation = crate::pg::relation::name((*heap).rd_id);
+                Error::IndexNotSealed { relation }.report();
+            }
+            let shadow = shadow::of(index).unwrap_or_else(|error| error.report());
+            for (at, column) in shadow.columns().iter().enumerate() {
+                if column.is_key() {
+                    column.check_adopted(index, at).unwrap_or_else(|error| error.report());
+                    column.check_collation(index, at).unwrap_or_else(|error| error.report());
+                }
+            }
+            // So that no later transaction puts a key under a layout into it that it takes away again (`index_layout`).
+            // pg_upgrade puts the file of the old server in its place.
+            if !xact::is_binary_upgrade() {
+                key::make_layout((*(*index).rd_index).indrelid).unwrap_or_else(|e| e.report());
+            }
+            scan::bring_keys(index);
+            let build = nbtree().ambuild.unwrap_unchecked();
+            let relation = shadow.relation();
+            let _opened = arena::Used;
+            shadow.written(|| call_c(|| build(heap, relation, info)))
+        }
+    })
+}
+
+pub unsafe extern "C-unwind" fn ambuildempty(index: pg_sys::Relation) {
+    callback!({
+        // SAFETY: an open index.
+        unsafe {
+            let shadow = shadow::of(index).unwrap_or_else(|error| error.report());
+            let relation = shadow.relation();
+            let build = nbtree().ambuildempty.unwrap_unchecked();
+            call_c(|| build(relation))
+        }
+    })
+}
+
+#[allow(clippy::too_many_arguments)]
+pub unsafe extern "C-unwind" fn aminsert(
+    index: pg_sys::Relation,
+    values: *mut Datum,
+    isnull: *mut bool,
+    tid: pg_sys::ItemPointer,
+    heap: pg_sys::Relation,
+    unique: pg_sys::IndexUniqueCheck::Type,
+    unchanged: bool,
+    info: *mut pg_sys::IndexInfo,
+) -> bool {
+    callback!({
+        // SAFETY: arguments of core's.
+        unsafe {
+            let shadow = shadow::of(index).unwrap_or_else(|error| error.report());
+            scan::bring_keys(index);
+            let mut sealed = Sealed::new(&shadow, values, isnull);
+            let insert = nbtree().aminsert.unwrap_unchecked();
+            let (relation, at) = (shadow.relation(), sealed.0.as_mut_ptr());
+            let inserted = shadow.written(|| {
+                call_c(|| insert(relation, at, isnull, tid, heap, unique, unchanged, info))
+            });
+            sealed.free();
+            inserted
+        }
+    })
+}
+
+pub unsafe extern "C-unwind" fn ambulkdelete(
+    info: *mut pg_sys::IndexVacuumInfo,
+    stats: *mut pg_sys::IndexBulkDeleteResult,
+    delete: pg_sys::IndexBulkDeleteCallback,
+    state: *mut c_void,
+) -> *mut pg_sys::IndexBulkDeleteResult {
+    callback!({
+        // SAFETY: arguments of core's.
+        unsafe {
+            let shadow = shadow::of((*info).index).unwrap_or_else(|error| error.report());
+            // If they can be had: it goes without.
+            let _ = key::divided((*(*(*info).index).rd_index).indrelid);
+            let mut info = *info;
+            info.index = shadow.relation();
+            let (bulk, info) = (nbtree().ambulkdelete.unwrap_unchecked(), &raw mut info);
+            key::cleaning(|| call_c(|| bulk(info, stats, delete, state)))
+        }
+    })
+}
+
+pub unsafe extern "C-unwind" fn amvacuumcleanup(
+    info: *mut pg_sys::IndexVacuumInfo,
+    stats: *mut pg_sys::IndexBulkDeleteResult,
+) -> *mut pg_sys::IndexBulkDeleteResult {
+    callback!({
+        // SAFETY: arguments of core's.
+        unsafe {
+            let shadow = shadow::of((*info).index).unwrap_or_else(|error| error.report());
+            let _ = key::divided((*(*(*info).index).rd_index).indrelid);
+            let mut info = *info;
+            info.index = shadow.relation();
+            let (clean, info) = (nbtree().amvacuumcleanup.unwrap_unchecked(), &raw mut info);
+            key::cleaning(|| call_c(|| clean(info, stats)))
+        }
+    })
+}
+
+/// The options: nbtree's, and that of constraints with sealed keys.
+pub unsafe extern "C-unwind" fn amoptions(options: Datum, validate: bool) -> *mut pg_sys::bytea {
+    callback!({
+        // SAFETY: an array as pg_class has it, not null; lists and arrays are palloc'd.
+        unsafe {
+            let all = pg_sys::untransformRelOptions(options);
+            let nbtree = nbtree().amoptions.unwrap_unchecked();
+            if !index_stmt::marked(all) {
+                return call_c(|| nbtree(options, validate));
+            }
+            if validate && let Some(value) = index_stmt::unknown_mark(all) {
+                let what = format!("invalid value for option \"sealing\": {value}");
+                Error::BadArgument { what, hint: "It can be random.".to_owned() }.report();
+            }
+            let others = index_stmt::without_mark(all);
+            let null = std::ptr::null_mut();
+            let none = Datum::from(0_usize);
+            let others = pg_sys::transformRelOptions(none, others, null, null.cast(), false, false);
+            call_c(|| nbtree(others, validate))
+        }
+    })
+}
+
+/// How high the tree is, for the planner.
+#[cfg(feature = "pg18")]
+pub unsafe extern "C-unwind" fn amgettreeheight(index: pg_sys::Relation) -> i32 {
+    callback!({
+        // SAFETY: an open index.
+        unsafe {
+            let shadow = shadow::of(index).unwrap_or_else(|error| error.report());
+            let relation = shadow.relation();
+            let height = nbtree().amgettreeheight.unwrap_unchecked();
+            call_c(|| height(relation))
+        }
+    })
+}
