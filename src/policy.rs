@@ -13,10 +13,11 @@ use crate::guc::{self, PlaintextIndex};
 use crate::keyring::columns;
 use crate::pg::catalog::Oid;
 use crate::pg::class::{self, Class, Relation};
+use crate::pg::local::backend_local;
 use crate::pg::xact::{self, Listener};
 use crate::pg::{hook, index_stmt, user};
 
-thread_local! {
+backend_local! {
     /// Tables that were found in no publication, until PostgreSQL says that something changed.
     static UNPUBLISHED: RefCell<HashSet<Oid>> = RefCell::default();
 }

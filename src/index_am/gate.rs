@@ -8,13 +8,14 @@ use std::cell::RefCell;
 use super::key;
 use crate::error::Error;
 use crate::pg::catalog::Oid;
+use crate::pg::local::backend_local;
 use crate::pg::{class, user, xact};
 use crate::table_am::gate::{Answer, Reader, ask};
 
 /// An index, a user, and the statement in which he was let in.
 type Known = (Oid, Oid, i64);
 
-thread_local! {
+backend_local! {
     static LET_IN: RefCell<Vec<Known>> = const { RefCell::new(Vec::new()) };
 }
 const KNOWN: usize = 16;

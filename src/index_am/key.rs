@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::keyring::{self, Layout};
 use crate::pg::catalog::Oid;
 use crate::pg::class;
+use crate::pg::local::backend_local;
 
 /// What `seal_long` wants in front of a value.
 pub const ROOM: usize = OVERHEAD;
@@ -29,7 +30,7 @@ struct State {
     near: [Option<Near>; NEAR],
 }
 
-thread_local! {
+backend_local! {
     static STATE: RefCell<State> =
         RefCell::new(State { subkeys: SubkeyCache::new(), near: [const { None }; NEAR] });
     /// In place of a current layout that this transaction made: another one.
@@ -43,7 +44,7 @@ thread_local! {
 /// Forgets and wipes keys of a table, or of all.
 pub fn forget(table: Option<Oid>) {
     CHOSEN.set(None);
-    let _ = BROUGHT.try_with(|brought| {
+    BROUGHT.with(|brought| {
         if let Ok(mut brought) = brought.try_borrow_mut() {
             match table {
                 Some(table) => drop(brought.remove(&table)),

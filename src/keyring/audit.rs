@@ -14,6 +14,7 @@ use sealed_crypto::{AUDIT_START, AuditEntry, Id};
 
 use crate::error::Error;
 use crate::pg::catalog::{self, Oid, Order, Row, Table, Value, View};
+use crate::pg::local::backend_local;
 use crate::pg::user::{self, Who};
 use crate::pg::xact::{self, Before, End, StepLock};
 use crate::pg::{class, log};
@@ -50,7 +51,7 @@ struct Noted {
     subtransaction: u32,
 }
 
-thread_local! {
+backend_local! {
     static NOTED: RefCell<Vec<Noted>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -11,6 +11,7 @@ use sealed_crypto::{Id, LayoutId, MasterKey};
 
 use super::Layout;
 use crate::pg::catalog::Oid;
+use crate::pg::local::backend_local;
 use crate::pg::xact::{self, End};
 
 struct Entry {
@@ -30,7 +31,7 @@ struct Cache {
 /// Layouts kept; beyond this, those of committed transactions are dropped and loaded again.
 const LIMIT: usize = 1024;
 
-thread_local! {
+backend_local! {
     static CACHE: RefCell<Cache> = RefCell::default();
     static ANY_UNCOMMITTED: Cell<bool> = const { Cell::new(false) };
 }

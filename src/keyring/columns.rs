@@ -14,6 +14,7 @@ use super::records::{DataKeyRow, WrapRow, first, now};
 use super::shared::{self, Kind};
 use crate::error::Error;
 use crate::pg::catalog::{self, Oid, Row, Table, Value, View};
+use crate::pg::local::backend_local;
 use crate::pg::{class, label, user};
 
 /// What a role gets that may not open what is under a column key.
@@ -42,7 +43,7 @@ pub struct ColumnKey {
     row: Row,
 }
 
-thread_local! {
+backend_local! {
     /// Column keys that were asked for, until one of them changes.
     static KNOWN: RefCell<HashMap<Id, Rc<ColumnKey>>> = RefCell::default();
 }

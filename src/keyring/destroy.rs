@@ -10,10 +10,11 @@ use super::shared::{self, Kind};
 use super::{cache, master};
 use crate::error::Error;
 use crate::pg::catalog::{self, Oid, Table, View};
+use crate::pg::local::backend_local;
 use crate::pg::xact::End;
 use crate::pg::{class, fault};
 
-thread_local! {
+backend_local! {
     /// What this transaction has destroyed.
     static GONE: RefCell<Vec<(Kind, Id)>> = const { RefCell::new(Vec::new()) };
 }

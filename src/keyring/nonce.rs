@@ -6,6 +6,7 @@ use sealed_crypto::{KernelRng, Nonce, NonceBlock};
 
 use super::shared;
 use crate::error::Error;
+use crate::pg::local::backend_local;
 use crate::pg::xact;
 
 struct State {
@@ -19,7 +20,7 @@ impl State {
     const EMPTY: Self = Self { block: None, length: 1, statement: 0, process: 0 };
 }
 
-thread_local! {
+backend_local! {
     static STATE: RefCell<State> = const { RefCell::new(State::EMPTY) };
 }
 

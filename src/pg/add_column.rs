@@ -19,6 +19,7 @@ use pgrx::pg_sys::{self, Oid};
 
 use super::{class, tuple};
 use crate::error::Error;
+use crate::pg::local::backend_local;
 
 /// `AttrDefaultRelationId` of `catalog/pg_attrdef.h`, which pgrx has no binding for.
 pub const PG_ATTRDEF: Oid = Oid::from_u32(2604);
@@ -32,7 +33,7 @@ const ADBIN: i32 = 4;
 /// A column: its table and number.
 type Column = (Oid, i16);
 
-thread_local! {
+backend_local! {
     /// The columns to which the running ALTER TABLE gives a default in so many words; None outside of one.
     static DEFAULTED: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
     /// The column that was added last.

@@ -13,6 +13,7 @@ use pgrx::{JsonB, PgMemoryContexts, pg_sys};
 
 use super::{class, xact};
 use crate::error::Error;
+use crate::pg::local::backend_local;
 
 /// A table of schema `sealed`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -159,7 +160,7 @@ impl Row {
     }
 }
 
-thread_local! {
+backend_local! {
     static OIDS: RefCell<[Option<Oid>; TABLES]> = const { RefCell::new([None; TABLES]) };
 }
 

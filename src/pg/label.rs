@@ -10,6 +10,7 @@ use pgrx::{PgSqlErrorCode, ereport, pg_guard};
 
 use super::tuple;
 use crate::error::Error;
+use crate::pg::local::backend_local;
 
 /// The name of the provider.
 const PROVIDER: &CStr = c"sealed";
@@ -19,7 +20,7 @@ pub type Check = fn(Oid, i16, Option<&str>) -> Result<(), Error>;
 
 static CHECK: OnceLock<Check> = OnceLock::new();
 
-thread_local! {
+backend_local! {
     /// The table that the running SECURITY LABEL is about.
     static LABELLED: Cell<Oid> = const { Cell::new(Oid::INVALID) };
 }

@@ -12,6 +12,7 @@ pub mod ffi;
 pub mod hook;
 pub mod index_stmt;
 pub mod label;
+pub mod local;
 pub mod log;
 pub mod memory;
 pub mod method;

@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use crate::pg::local::backend_local;
 use pgrx::pg_sys;
 
 /// Which of heap_update()'s column sets really changed, found by comparing plaintext.
@@ -35,7 +36,7 @@ struct Shadow {
 /// Shadows above this number are dropped when nothing uses them.
 const KEEP: usize = 512;
 
-thread_local! {
+backend_local! {
     // A backend is one thread. Boxed: heapam, the resource owner and (on 15, 16) smgr keep
     // pointers into a shadow beyond the call, so its address must hold until the backend ends
     // or nothing refers to it.

@@ -14,6 +14,7 @@ use pgrx::pg_sys::{self, Oid};
 use super::call::{self, Failure, callback};
 use super::shmem::{self, Locked};
 use super::xact::{self, End, Listener};
+use crate::pg::local::backend_local;
 
 /// What the processes do. Registered, so that this module knows nothing of it.
 pub struct Mains {
@@ -82,7 +83,7 @@ struct Board {
 
 static BOARD: Locked<Board> = Locked::new(c"pg_sealed workers");
 
-thread_local! {
+backend_local! {
     /// The database in which this transaction began something: nearly always its own.
     static WAKES: Cell<Oid> = const { Cell::new(Oid::INVALID) };
 }

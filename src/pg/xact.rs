@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::pg::local::backend_local;
 use pgrx::pg_guard;
 use pgrx::pg_sys::{self, Oid};
 
@@ -37,7 +38,7 @@ fn listeners() -> impl Iterator<Item = &'static Listener> {
     LISTENERS.iter().filter_map(OnceLock::get)
 }
 
-thread_local! {
+backend_local! {
     static EXIT_REGISTERED_FOR: Cell<i32> = const { Cell::new(0) };
 }
 

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::keyring::Layout;
 use crate::keyring::columns::{ColumnKey, Denied};
 use crate::pg::catalog::Oid;
+use crate::pg::local::backend_local;
 use crate::pg::{class, hook, user, xact};
 
 /// For whom a row is opened.
@@ -45,12 +46,12 @@ pub enum Answer {
 /// The last answers, each for a user in a statement: roles and memberships may be others in the next.
 type Known = (Id, Oid, i64, Answer);
 
-thread_local! {
+backend_local! {
     static LAST: RefCell<Vec<Known>> = const { RefCell::new(Vec::new()) };
 }
 const KNOWN: usize = 8;
 
-thread_local! {
+backend_local! {
     /// The query of a foreign key that is to run or runs, by its address, and the tables that it reads.
     static FOREIGN_KEY: RefCell<(usize, Vec<Oid>)> = const { RefCell::new((0, Vec::new())) };
 }

@@ -14,6 +14,7 @@ use super::row::{self, NotOpened};
 use crate::error::Error;
 use crate::keyring;
 use crate::pg::class;
+use crate::pg::local::backend_local;
 
 /// The value of one column.
 pub struct Missing {
@@ -40,7 +41,7 @@ impl Missing {
     }
 }
 
-thread_local! {
+backend_local! {
     static KNOWN: RefCell<HashMap<Oid, Rc<[Missing]>>> = RefCell::default();
     /// The table without such values that was asked for last.
     static NONE: Cell<Oid> = const { Cell::new(Oid::INVALID) };

@@ -12,13 +12,14 @@ use pgrx::pg_sys::Oid;
 use crate::error::Error;
 use crate::keyring;
 pub use crate::keyring::{Kind, Mixed};
+use crate::pg::local::backend_local;
 use crate::pg::{fault, method};
 
 /// Marks of chunks (docs/format.md).
 const SEALED: u8 = 1;
 const PLAIN: u8 = 2;
 
-thread_local! {
+backend_local! {
     static KNOWN: RefCell<HashMap<Oid, Option<Mixed>>> = RefCell::default();
     /// The table that was asked for last and is not mixed: a statement writes to one table, row after row.
     static PURE: Cell<Oid> = const { Cell::new(Oid::INVALID) };

@@ -8,6 +8,7 @@ use sealed_crypto::{self as crypto, Build, ChunkId, LayoutId, Parts, SubkeyCache
 
 use crate::error::Error;
 use crate::keyring::{self, Layout};
+use crate::pg::local::backend_local;
 
 /// Layouts a backend finds without asking the keyring: a join reads a few tables in turn.
 const NEAR: usize = 8;
@@ -17,7 +18,7 @@ struct State {
     near: [Option<Rc<Layout>>; NEAR],
 }
 
-thread_local! {
+backend_local! {
     static STATE: RefCell<State> =
         RefCell::new(State { subkeys: SubkeyCache::new(), near: [const { None }; NEAR] });
 }

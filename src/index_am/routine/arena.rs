@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use pgrx::pg_sys;
 
 use super::value;
+use crate::pg::local::backend_local;
 
 /// Words of a piece: pieces do not move, so that a pointer into one holds.
 const PIECE: usize = 32 * 1024;
@@ -19,7 +20,7 @@ struct Arena {
     words: usize,
 }
 
-thread_local! {
+backend_local! {
     static ARENA: RefCell<Arena> = RefCell::default();
 }
 

@@ -12,9 +12,10 @@ use crate::error::Error;
 use crate::index_am::key;
 use crate::pg::call::callback;
 use crate::pg::ffi;
+use crate::pg::local::backend_local;
 use crate::pg::tuple::varlena;
 
-thread_local! {
+backend_local! {
     /// Where left-hand sides are opened. Taken out while it is in use, since a type's comparison may be a
     /// function that scans an index itself.
     static LEFT: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };

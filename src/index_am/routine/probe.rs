@@ -12,6 +12,7 @@ use sealed_crypto::KernelRng;
 use super::column::{Column, Kind, Order};
 use crate::error::Error;
 use crate::pg::ffi;
+use crate::pg::local::backend_local;
 use crate::pg::tuple::varlena;
 
 /// Length word 4, head 4 of a format that no sealed value has, token 16, number 8.
@@ -44,7 +45,7 @@ struct Probes {
     free: Vec<usize>,
 }
 
-thread_local! {
+backend_local! {
     static PROBES: RefCell<Probes> = RefCell::default();
 }
 
@@ -62,7 +63,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let _ = PROBES.try_with(|probes| {
+        PROBES.with(|probes| {
             if let Ok(mut probes) = probes.try_borrow_mut() {
                 probes.all[self.0] = None;
                 probes.free.push(self.0);

@@ -14,6 +14,7 @@ use super::{compare, nbtree};
 use crate::error::Error;
 use crate::index_am::{gate, key};
 use crate::pg::call::{call_c, callback};
+use crate::pg::local::backend_local;
 
 /// What a scan has besides nbtree's own.
 struct Scan {
@@ -22,7 +23,7 @@ struct Scan {
     _probes: Vec<Held>,
 }
 
-thread_local! {
+backend_local! {
     /// Open scans, by their descriptors' addresses.
     static SCANS: RefCell<HashMap<usize, Scan>> = RefCell::default();
 }

@@ -12,6 +12,7 @@ use pgrx::pg_sys::{self, Oid};
 use super::column::{BTREE, Column, ORDER};
 use super::compare;
 use crate::error::Error;
+use crate::pg::local::backend_local;
 use crate::pg::shadow::{close_smgr, copy_options, same_storage};
 use crate::pg::xact;
 
@@ -48,7 +49,7 @@ struct Definition {
 /// Shadows above this number are dropped when nothing uses them.
 const KEEP: usize = 512;
 
-thread_local! {
+backend_local! {
     // Boxed: scans, nbtree and (on 15, 16) smgr keep pointers into a shadow.
     static SHADOWS: RefCell<HashMap<Oid, Box<Shadow>>> = RefCell::new(HashMap::new());
     /// The shadow used last.

@@ -16,6 +16,7 @@ use super::{is_toast, owner, toast};
 use crate::error::Error;
 use crate::pg::call::callback;
 use crate::pg::ffi;
+use crate::pg::local::backend_local;
 use crate::pg::shadow::{self, Changed};
 use crate::pg::tuple::{self, BODY_BITS, HEADER, HEAPTUPLESIZE, NATTS_MASK, SEALED_HOFF};
 use crate::pg::xact;
@@ -23,7 +24,7 @@ use crate::table_am::gate::{self, Reader};
 use crate::table_am::mixed::{self, Kind};
 use crate::table_am::row;
 
-thread_local! {
+backend_local! {
     /// Memory for sealed tuples on their way into a page; reset by each callback that uses it.
     static SCRATCH: Cell<pg_sys::MemoryContext> = const { Cell::new(std::ptr::null_mut()) };
     /// Whether something is in it.
