@@ -500,6 +500,10 @@ COMMENT ON TYPE sealed.key IS 'A value as it stands in a sealed_btree index. Not
 CREATE FUNCTION sealed.key_order(sealed.key, sealed.key) RETURNS int4
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
     AS 'MODULE_PATHNAME', 'key_order_wrapper';
+CREATE FUNCTION sealed.key_equal(sealed.key, sealed.key) RETURNS boolean
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'key_equal_wrapper';
+CREATE OPERATOR sealed.= (LEFTARG = sealed.key, RIGHTARG = sealed.key, FUNCTION = sealed.key_equal, COMMUTATOR = OPERATOR(sealed.=));
 CREATE FUNCTION sealed.key_sort(internal) RETURNS void
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
     AS 'MODULE_PATHNAME', 'key_sort_wrapper';
@@ -512,6 +516,7 @@ COMMENT ON ACCESS METHOD sealed_btree IS 'b-tree index of a sealed table, whose 
 
 CREATE OPERATOR FAMILY sealed.key_ops USING sealed_btree;
 CREATE OPERATOR CLASS sealed.key_ops DEFAULT FOR TYPE sealed.key USING sealed_btree FAMILY sealed.key_ops AS
+    OPERATOR 3 sealed.= (sealed.key, sealed.key),
     FUNCTION 1 (sealed.key, sealed.key) sealed.key_order(sealed.key, sealed.key),
     FUNCTION 2 (sealed.key, sealed.key) sealed.key_sort(internal);
 

@@ -309,6 +309,22 @@ guarded! {
         toastidxs: *mut pg_sys::Relation, num_indexes: c_int, lock: pg_sys::LOCKMODE,
     );
     /// Bitwise comparison of two values of one type.
+    /// Raises nothing: it reads what the values' lengths are.
+    fn heap_compute_data_size(
+        descriptor: pg_sys::TupleDesc,
+        values: *mut pg_sys::Datum,
+        nulls: *mut bool,
+    ) -> usize;
+    /// Copies values behind one another as the descriptor aligns them.
+    fn heap_fill_tuple(
+        descriptor: pg_sys::TupleDesc,
+        values: *mut pg_sys::Datum,
+        nulls: *mut bool,
+        data: *mut c_char,
+        size: usize,
+        mask: *mut u16,
+        bits: *mut u8,
+    );
     fn datumIsEqual(
         value1: pg_sys::Datum, value2: pg_sys::Datum, by_val: bool, len: c_int,
     ) -> bool;

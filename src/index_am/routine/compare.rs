@@ -86,7 +86,7 @@ unsafe fn with_probe(
     // SAFETY: both values are of the types that the comparison is for.
     unsafe {
         with_left(column, sealed, |value| {
-            let order = probe.order.as_ref().unwrap_or(&column.order);
+            let order = probe.argument.order.as_ref().unwrap_or(&column.order);
             Ok(order.call(collation, value, probe.value))
         })
     }
@@ -109,14 +109,20 @@ unsafe fn both_sealed(column: &Column, a: &[u8], b: &[u8], collation: Oid) -> Re
     }
 }
 
-/// Two arguments of one scan: which of two conditions is the stronger.
-unsafe fn both_probes(column: &Column, a: &Probe, b: &Probe, collation: Oid) -> Result<i32, Error> {
+/// Two arguments of one scan: which of two conditions is the stronger, or how they come in an array.
+pub unsafe fn both_probes(
+    column: &Column,
+    a: &Probe,
+    b: &Probe,
+    collation: Oid,
+) -> Result<i32, Error> {
     // SAFETY: as above. What the comparison keeps lives in the current context, longer than it.
     unsafe {
-        if a.other.is_none() && b.other.is_none() {
-            return Ok(column.order.call(collation, a.value, b.value));
+        let (one, other) = (&a.argument, &b.argument);
+        if one.other == other.other {
+            return Ok(one.own(column)?.call(collation, a.value, b.value));
         }
-        let types = [a.other.unwrap_or(column.input), b.other.unwrap_or(column.input)];
+        let types = [one.other.unwrap_or(column.input), other.other.unwrap_or(column.input)];
         let order = column.order_with(types[0], types[1], pg_sys::CurrentMemoryContext)?;
         Ok(order.call(collation, a.value, b.value))
     }
@@ -128,12 +134,58 @@ unsafe fn column_of<'a>(fcinfo: pg_sys::FunctionCallInfo) -> &'a Column {
     // outlives every scan key made of it.
     unsafe {
         let expression = (*(*fcinfo).flinfo).fn_expr;
+        if expression.is_null()
+            && let Some(column) = unnamed(fcinfo)
+        {
+            return &*column;
+        }
         if expression.is_null() || (*expression).type_ != pg_sys::NodeTag::T_Invalid {
             Error::Unsupported { what: "calls of this function but by an index".to_owned() }
                 .report();
         }
         &*expression.cast::<Column>()
     }
+}
+
+/// The column of a call by a function that nbtree has looked up by its OID: to sort the elements of an array, which are
+/// probes, or as the condition of a skip array, which is in the scan key (`_bt_preprocess_array_keys`).
+#[cold]
+unsafe fn unnamed(fcinfo: pg_sys::FunctionCallInfo) -> Option<*const Column> {
+    /// `SK_BT_SKIP` of 18's `access/nbtree.h`.
+    const SKIP: i32 = 0x0004_0000;
+    // SAFETY: two arguments that are not NULL, of type sealed.key: only nbtree has such. So the function that stands for
+    // "=" is called by a scan key, which it is a part of, and by nothing else.
+    unsafe {
+        let args = (*fcinfo).args.as_slice(2);
+        for arg in args {
+            if let Side::Probe(probe) = side(arg.value) {
+                return Some(probe.column);
+            }
+        }
+        let function = (*fcinfo).flinfo;
+        if (*function).fn_addr.map(|f| f as usize) != Some(key_equal_wrapper as *const () as usize)
+        {
+            return None;
+        }
+        let front = std::mem::offset_of!(pg_sys::ScanKeyData, sk_func);
+        let key = function.cast::<u8>().sub(front).cast::<pg_sys::ScanKeyData>();
+        if (*key).sk_flags & SKIP == 0 {
+            return None;
+        }
+        let column = shadow::scanned_column((*key).sk_attno)?;
+        (*function).fn_expr = column.cast_mut().cast();
+        Some(column)
+    }
+}
+
+/// `sealed.key_equal(sealed.key, sealed.key) returns bool`: what 18's skip scans go by.
+///
+/// # Safety
+/// Called by PostgreSQL's function manager.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn key_equal_wrapper(fcinfo: pg_sys::FunctionCallInfo) -> Datum {
+    // SAFETY: see above.
+    callback!({ unsafe { Datum::from(compare(fcinfo) == 0) } })
 }
 
 #[inline]

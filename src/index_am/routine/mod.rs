@@ -8,6 +8,7 @@ mod column;
 mod compare;
 mod datum;
 pub mod hide;
+mod only;
 pub mod pages;
 mod probe;
 mod scan;
@@ -52,8 +53,6 @@ fn routine() -> pg_sys::IndexAmRoutine {
     // Every column of the index is a bytea, whatever it was in the table.
     am.amstorage = true;
     am.amkeytype = pg_sys::BYTEAOID;
-    // nbtree would sort the elements of an array by the type's own comparison.
-    am.amsearcharray = false;
     // Workers open the index by its OID, and would see the real one.
     am.amcanparallel = false;
     am.amcanunique = crate::pg::index_stmt::CAN_BE_UNIQUE;
@@ -65,7 +64,7 @@ fn routine() -> pg_sys::IndexAmRoutine {
     {
         am.amgettreeheight = Some(write::amgettreeheight);
     }
-    am.amcanreturn = None;
+    am.amcanreturn = Some(scan::amcanreturn);
     am.amproperty = None;
     am.amadjustmembers = None;
     am.amvalidate = Some(amvalidate);
@@ -109,6 +108,7 @@ version_1! {
     pg_finfo_key_out_wrapper
     pg_finfo_key_order_wrapper
     pg_finfo_key_sort_wrapper
+    pg_finfo_key_equal_wrapper
 }
 
 /// `sealed.sealed_btree_handler(internal) returns index_am_handler`.

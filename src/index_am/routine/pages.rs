@@ -10,14 +10,14 @@ use crate::pg::{class, index_stmt, worker};
 
 /// Flags of a page, of a tuple's `t_info` and of its `t_tid` (`access/nbtree.h`, `access/itup.h`).
 const DELETED: u16 = 1 << 2;
-const SIZE: u16 = 0x1fff;
+pub const SIZE: u16 = 0x1fff;
 const ALT_TID: u16 = 0x2000;
 const HAS_NULLS: u16 = 0x8000;
 const POSTING: u16 = 0x2000;
 const KEYS: u16 = 0x0fff;
 /// `sizeof(IndexTupleData)`, and with a null bitmap, which is always of 32 bits (`INDEX_MAX_KEYS`).
-const HEADER: usize = 8;
-const HEADER_WITH_NULLS: usize = 16;
+pub const HEADER: usize = 8;
+pub const HEADER_WITH_NULLS: usize = 16;
 
 /// `BTPageOpaqueData`.
 #[repr(C)]
@@ -133,6 +133,20 @@ fn in_tuple(tuple: &[u8], columns: usize, with: &mut dyn FnMut(usize, &[u8]) -> 
 /// of type bytea).
 pub fn values(tuple: &[u8], columns: usize) -> Vec<Option<&[u8]>> {
     let mut found = vec![None; columns];
+    each_value(tuple, &mut found);
+    found
+}
+
+/// Whether a tuple says that a column is NULL.
+pub fn is_null(tuple: &[u8], column: usize) -> bool {
+    let info = tuple.get(6..8).map_or(0, |info| u16::from_ne_bytes([info[0], info[1]]));
+    info & HAS_NULLS != 0
+        && tuple.get(HEADER + column / 8).is_none_or(|bits| bits >> (column % 8) & 1 == 0)
+}
+
+/// The same, into `found`, of as many columns as that has.
+pub fn each_value<'a>(tuple: &'a [u8], found: &mut [Option<&'a [u8]>]) {
+    let columns = found.len();
     let word = |at: usize| match tuple.get(at..at + 2) {
         Some(bytes) => u16::from_ne_bytes([bytes[0], bytes[1]]),
         None => 0,
@@ -145,8 +159,7 @@ pub fn values(tuple: &[u8], columns: usize) -> Vec<Option<&[u8]>> {
     let mut at = if nulls { HEADER_WITH_NULLS } else { HEADER };
     let end = usize::from(info & SIZE).min(tuple.len());
     for (column, found) in found.iter_mut().enumerate().take(has) {
-        if nulls && tuple.get(HEADER + column / 8).is_none_or(|bits| bits >> (column % 8) & 1 == 0)
-        {
+        if is_null(tuple, column) {
             continue;
         }
         // A value with a length word is aligned for it, and what pads it is zero.
@@ -168,7 +181,6 @@ pub fn values(tuple: &[u8], columns: usize) -> Vec<Option<&[u8]>> {
         *found = Some(bytes);
         at += len;
     }
-    found
 }
 
 /// A copy of a page.

@@ -4,7 +4,8 @@
 //! names one of this backend's. A key that somebody put into a file cannot pass for one, since it would have
 //! to say a random number that this process drew.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 use sealed_crypto::KernelRng;
@@ -26,10 +27,56 @@ pub struct Probe {
     buffer: Vec<u64>,
     /// The argument.
     pub value: Datum,
-    /// Its type, where it is not the operator class's.
+    /// What it is compared with.
+    pub column: *const Column,
+    /// Its type.
+    pub argument: Rc<Argument>,
+}
+
+/// The type of the arguments of a scan key.
+pub struct Argument {
+    kind: Kind,
+    /// It, where it is not the operator class's.
     pub other: Option<Oid>,
-    /// Compares a value of the column with it, where it has another type.
+    /// Compares a value of the column with one of it, where it is another.
     pub order: Option<Order>,
+    /// Compares two of it, once that was asked for.
+    own: OnceCell<Order>,
+    memory: pg_sys::MemoryContext,
+}
+
+impl Argument {
+    /// `subtype`: as scan keys have it. What its comparisons keep lives in `memory`, longer than the scan.
+    pub unsafe fn of(
+        column: &Column,
+        subtype: Oid,
+        memory: pg_sys::MemoryContext,
+    ) -> Result<Rc<Self>, Error> {
+        let other = (subtype != Oid::INVALID && subtype != column.input).then_some(subtype);
+        // SAFETY: system cache look-ups.
+        unsafe {
+            let kind = match other {
+                Some(other) => Kind::of(other),
+                None => column.kind,
+            };
+            let order = match other {
+                Some(other) => Some(column.order_with(column.input, other, memory)?),
+                None => None,
+            };
+            Ok(Rc::new(Self { kind, other, order, own: OnceCell::new(), memory }))
+        }
+    }
+
+    /// How two of them are compared.
+    pub unsafe fn own<'a>(&'a self, column: &'a Column) -> Result<&'a Order, Error> {
+        let Some(other) = self.other else { return Ok(&column.order) };
+        if self.own.get().is_none() {
+            // SAFETY: system cache look-ups.
+            let order = unsafe { column.order_with(other, other, self.memory)? };
+            return Ok(self.own.get_or_init(|| order));
+        }
+        Ok(self.own.get().unwrap_or(&column.order))
+    }
 }
 
 impl Drop for Probe {
@@ -53,6 +100,13 @@ backend_local! {
 pub struct Held(usize);
 
 impl Held {
+    /// The probe. Good as long as this is held.
+    pub fn probe(&self) -> *const Probe {
+        PROBES.with_borrow(|probes| {
+            probes.all[self.0].as_ref().map_or(std::ptr::null(), |probe| &raw const **probe)
+        })
+    }
+
     /// What stands for it. Good as long as this is held.
     pub fn datum(&self) -> Datum {
         let this = PROBES
@@ -72,29 +126,15 @@ impl Drop for Held {
     }
 }
 
-/// Makes a probe of an argument that is not NULL. `subtype`: its type, as scan keys have it. What its comparison
-/// keeps lives in `memory`.
-pub unsafe fn hold(
-    column: &Column,
-    subtype: Oid,
-    value: Datum,
-    memory: pg_sys::MemoryContext,
-) -> Result<Held, Error> {
-    let other = (subtype != Oid::INVALID && subtype != column.input).then_some(subtype);
+/// Makes a probe of an argument that is not NULL.
+pub unsafe fn hold(column: &Column, argument: &Rc<Argument>, value: Datum) -> Result<Held, Error> {
     // SAFETY: the argument is of that type; it is copied, since it may not live as long as the scan.
     unsafe {
-        let kind = match other {
-            Some(other) => Kind::of(other),
-            None => column.kind,
-        };
-        let order = match other {
-            Some(other) => Some(column.order_with(column.input, other, memory)?),
-            None => None,
-        };
         let mut buffer = Vec::new();
-        let value = copy(kind, value, &mut buffer);
+        let value = copy(argument.kind, value, &mut buffer);
         let token = token()?;
-        let probe = Box::new(Probe { this: [0; LEN / 8], buffer, value, other, order });
+        let argument = Rc::clone(argument);
+        let probe = Box::new(Probe { this: [0; LEN / 8], buffer, value, column, argument });
         Ok(PROBES.with_borrow_mut(|probes| {
             let number = probes.free.pop().unwrap_or_else(|| {
                 probes.all.push(None);

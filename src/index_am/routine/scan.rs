@@ -5,27 +5,41 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
-use pgrx::pg_sys;
+use pgrx::pg_sys::{self, Datum};
 
-use super::probe::{self, Held};
-use super::shadow::{self, Use};
+use super::column::Column;
+use super::only::Shown;
+use super::probe::{self, Argument, Held};
+use super::shadow::{self, Scanned, Use};
 use super::{compare, nbtree};
 use crate::error::Error;
 use crate::index_am::{gate, key};
 use crate::pg::call::{call_c, callback};
 use crate::pg::local::backend_local;
+use crate::pg::tuple::varlena;
 
 /// What a scan has besides nbtree's own.
 struct Scan {
     _shadow: Use,
     /// Its arguments, until it gets others.
-    _probes: Vec<Held>,
+    _arguments: Arguments,
+    /// What it shows, if it is an index-only one.
+    shown: Shown,
+}
+
+/// Arguments of a scan.
+#[derive(Default)]
+struct Arguments {
+    probes: Vec<Held>,
+    /// Arrays of probes.
+    arrays: Vec<Vec<u64>>,
 }
 
 backend_local! {
     /// Open scans, by their descriptors' addresses.
-    static SCANS: RefCell<HashMap<usize, Scan>> = RefCell::default();
+    static SCANS: RefCell<HashMap<usize, Box<Scan>>> = RefCell::default();
 }
 
 /// Forgets scans that an ERROR left open.
@@ -38,7 +52,8 @@ pub fn transaction_end() {
 struct Swapped {
     scan: pg_sys::IndexScanDesc,
     real: pg_sys::Relation,
-    _shadow: Use,
+    shadow: Use,
+    _scanned: Scanned,
 }
 
 impl Swapped {
@@ -48,7 +63,8 @@ impl Swapped {
             let real = (*scan).indexRelation;
             let shadow = shadow::of(real).unwrap_or_else(|error| error.report());
             (*scan).indexRelation = shadow.relation();
-            Self { scan, real, _shadow: shadow }
+            let _scanned = shadow.scanned();
+            Self { scan, real, shadow, _scanned }
         }
     }
 }
@@ -77,19 +93,25 @@ pub unsafe extern "C-unwind" fn amrescan(
             let rescan = nbtree().amrescan.unwrap_unchecked();
             if keys.is_null() || nkeys <= 0 {
                 SCANS.with_borrow_mut(|all| {
-                    all.entry(scan as usize)
-                        .or_insert(Scan { _shadow: shadow, _probes: Vec::new() });
+                    all.entry(scan as usize).or_insert_with(|| {
+                        Box::new(Scan {
+                            _shadow: shadow,
+                            _arguments: Arguments::default(),
+                            shown: Shown::default(),
+                        })
+                    });
                 });
                 let _swapped = Swapped::new(scan);
                 return call_c(|| rescan(scan, keys, nkeys, orders, norders));
             }
-            let mut probes = Vec::new();
+            let mut arguments = Arguments::default();
             let mut copies = std::slice::from_raw_parts(keys, nkeys as usize).to_vec();
             for key in &mut copies {
-                probes.extend(replace(&shadow, key).unwrap_or_else(|e| e.report()));
+                replace(&shadow, key, &mut arguments).unwrap_or_else(|e| e.report());
             }
             // What the scan had before is dropped after nbtree has let go of it.
-            let now = Scan { _shadow: shadow, _probes: probes };
+            let now = Scan { _shadow: shadow, _arguments: arguments, shown: Shown::default() };
+            let now = Box::new(now);
             let _before = SCANS.with_borrow_mut(|all| all.insert(scan as usize, now));
             let _swapped = Swapped::new(scan);
             let at = copies.as_mut_ptr();
@@ -98,28 +120,118 @@ pub unsafe extern "C-unwind" fn amrescan(
     })
 }
 
-/// Replaces the operator of a scan key by ours and its argument by a probe.
-unsafe fn replace(shadow: &Use, key: &mut pg_sys::ScanKeyData) -> Result<Option<Held>, Error> {
+/// Replaces the operator of a scan key by ours and its argument by a probe, or an array of them.
+unsafe fn replace(
+    shadow: &Use,
+    key: &mut pg_sys::ScanKeyData,
+    arguments: &mut Arguments,
+) -> Result<(), Error> {
+    let subtype = std::mem::replace(&mut key.sk_subtype, pg_sys::InvalidOid);
     // IS NULL and IS NOT NULL have no argument; nothing is equal to a NULL argument.
     if key.sk_flags & pg_sys::SK_ISNULL as i32 != 0 {
-        key.sk_subtype = pg_sys::InvalidOid;
-        return Ok(None);
+        return Ok(());
     }
     let column = usize::from(key.sk_attno.unsigned_abs()).checked_sub(1);
     let column = column.and_then(|at| shadow.columns().get(at));
     let condition = compare::condition(key.sk_strategy);
-    let plain = key.sk_flags & (pg_sys::SK_ROW_HEADER | pg_sys::SK_SEARCHARRAY) as i32 == 0;
+    let plain = key.sk_flags & pg_sys::SK_ROW_HEADER as i32 == 0;
     let (Some(column), Some(condition), true) = (column, condition, plain) else {
         return Err(Error::Unsupported {
             what: "this condition on a sealed_btree index".to_owned(),
         });
     };
-    // SAFETY: the argument is of the type that the key says.
-    let held = unsafe { probe::hold(column, key.sk_subtype, key.sk_argument, shadow.memory())? };
-    key.sk_argument = held.datum();
-    key.sk_subtype = pg_sys::InvalidOid;
+    // SAFETY: the argument is of the type that the key says, or an array of such.
+    unsafe {
+        let argument = Argument::of(column, subtype, shadow.memory())?;
+        if key.sk_flags & pg_sys::SK_SEARCHARRAY as i32 != 0 {
+            array(shadow, column, key, &argument, arguments)?;
+        } else {
+            let held = probe::hold(column, &argument, key.sk_argument)?;
+            key.sk_argument = held.datum();
+            arguments.probes.push(held);
+        }
+    }
     key.sk_func = compare::function(condition, shadow.order(), column, shadow.memory());
-    Ok(Some(held))
+    Ok(())
+}
+
+/// Replaces an array by one of probes. Of `x < ANY (array)` one element is left, as nbtree would leave it; so is one of an
+/// array that has no more. Where there is none but NULL, nothing is found.
+unsafe fn array(
+    shadow: &Use,
+    column: &Column,
+    key: &mut pg_sys::ScanKeyData,
+    argument: &Rc<Argument>,
+    arguments: &mut Arguments,
+) -> Result<(), Error> {
+    const EQUAL: u16 = pg_sys::BTEqualStrategyNumber as u16;
+    let mut held = Vec::new();
+    // SAFETY: an array whose elements are what it says; what is palloc'd for them belongs to the current context.
+    unsafe {
+        let array = pg_sys::pg_detoast_datum(key.sk_argument.cast_mut_ptr());
+        let array = array.cast::<pg_sys::ArrayType>();
+        let element = (*array).elemtype;
+        let (mut len, mut by_val, mut align) = (0, false, 0);
+        pg_sys::get_typlenbyvalalign(element, &mut len, &mut by_val, &mut align);
+        let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+        pg_sys::deconstruct_array(
+            array,
+            element,
+            i32::from(len),
+            by_val,
+            align,
+            &mut values,
+            &mut nulls,
+            &mut count,
+        );
+        for at in 0..count as usize {
+            if !*nulls.add(at) {
+                held.push(probe::hold(column, argument, *values.add(at))?);
+            }
+        }
+        if key.sk_strategy != EQUAL {
+            let least = key.sk_strategy > EQUAL;
+            let mut best: Option<Held> = None;
+            for one in held.drain(..) {
+                let better = match &best {
+                    Some(best) => {
+                        let (a, b) = (&*one.probe(), &*best.probe());
+                        let order = compare::both_probes(column, a, b, key.sk_collation)?;
+                        if least { order < 0 } else { order > 0 }
+                    }
+                    None => true,
+                };
+                if better {
+                    best = Some(one);
+                }
+            }
+            held.extend(best);
+        }
+        if held.len() < 2 {
+            key.sk_flags &= !(pg_sys::SK_SEARCHARRAY as i32);
+            match held.first() {
+                Some(only) => key.sk_argument = only.datum(),
+                None => {
+                    key.sk_flags |= pg_sys::SK_ISNULL as i32;
+                    key.sk_argument = Datum::null();
+                }
+            }
+        } else {
+            let mut all: Vec<_> = held.iter().map(Held::datum).collect();
+            let align = pg_sys::TYPALIGN_INT as std::ffi::c_char;
+            let count = all.len() as i32;
+            let of = shadow.key_type();
+            let made = pg_sys::construct_array(all.as_mut_ptr(), count, of, -1, false, align);
+            let size = varlena::size(made.cast());
+            let mut copy = vec![0_u64; size.div_ceil(8)];
+            std::ptr::copy_nonoverlapping(made.cast::<u8>(), copy.as_mut_ptr().cast(), size);
+            pg_sys::pfree(made.cast());
+            key.sk_argument = Datum::from(copy.as_ptr());
+            arguments.arrays.push(copy);
+        }
+    }
+    arguments.probes.extend(held);
+    Ok(())
 }
 
 pub unsafe extern "C-unwind" fn amgettuple(
@@ -129,11 +241,35 @@ pub unsafe extern "C-unwind" fn amgettuple(
     callback!({
         // SAFETY: an open scan.
         unsafe {
-            let _swapped = Swapped::new(scan);
+            let swapped = Swapped::new(scan);
             let next = nbtree().amgettuple.unwrap_unchecked();
-            call_c(|| next(scan, direction))
+            let found = call_c(|| next(scan, direction));
+            if found && (*scan).xs_want_itup {
+                show(scan, &swapped.shadow).unwrap_or_else(|error| error.report());
+            }
+            found
         }
     })
+}
+
+/// Puts the opened entry into the place of the one that nbtree has found.
+unsafe fn show(scan: pg_sys::IndexScanDesc, shadow: &Use) -> Result<(), Error> {
+    // SAFETY: an open scan that has found an entry, which nbtree keeps a copy of. What is shown is boxed, and goes with
+    // the scan; opening it ends no scan.
+    unsafe {
+        let shown = SCANS
+            .with_borrow_mut(|all| all.get_mut(&(scan as usize)).map(|scan| &raw mut scan.shown));
+        let Some(shown) = shown else { return Err(key::damaged((*(*scan).indexRelation).rd_id)) };
+        let descriptor = shadow.descriptor();
+        (*scan).xs_itup = (*shown).open(shadow.columns(), descriptor, (*scan).xs_itup)?;
+        (*scan).xs_itupdesc = descriptor;
+        Ok(())
+    }
+}
+
+/// Every column of an index can be shown.
+pub unsafe extern "C-unwind" fn amcanreturn(_index: pg_sys::Relation, _column: i32) -> bool {
+    true
 }
 
 pub unsafe extern "C-unwind" fn amgetbitmap(

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use pgrx::pg_sys::{self, Oid};
 
 use super::column::{BTREE, Column, ORDER};
-use super::compare;
+use super::{compare, only};
 use crate::error::Error;
 use crate::pg::local::backend_local;
 use crate::pg::shadow::{close_smgr, copy_options, same_storage};
@@ -28,6 +28,8 @@ pub struct Shadow {
     /// Its columns, those of INCLUDE too.
     #[allow(clippy::vec_box)]
     columns: Vec<Box<Column>>,
+    /// Of the columns as an index-only scan shows them; null until one does.
+    shown: Cell<pg_sys::TupleDesc>,
     definition: Definition,
     /// For what comparison functions keep, and nbtree's copy of the metapage.
     memory: pg_sys::MemoryContext,
@@ -58,6 +60,8 @@ backend_local! {
     static CHANGES: Cell<u64> = const { Cell::new(1) };
     /// The shadow of the index that is being built or inserted into.
     static WRITTEN: Cell<*const Shadow> = const { Cell::new(std::ptr::null()) };
+    /// The shadow of the index that is being scanned.
+    static SCANNED: Cell<*const Shadow> = const { Cell::new(std::ptr::null()) };
 }
 
 /// A shadow that is in use, for one call into nbtree or one scan.
@@ -86,6 +90,28 @@ impl Use {
     pub fn memory(&self) -> pg_sys::MemoryContext {
         // SAFETY: as above.
         unsafe { (*self.0).memory }
+    }
+
+    /// Its columns' own types, for what an index-only scan shows.
+    pub fn descriptor(&self) -> pg_sys::TupleDesc {
+        // SAFETY: as above; what is made lives as long as the shadow.
+        unsafe {
+            if (*self.0).shown.get().is_null() {
+                (*self.0).shown.set(only::descriptor(self.columns(), self.memory()));
+            }
+            (*self.0).shown.get()
+        }
+    }
+
+    /// Type `sealed.key`.
+    pub fn key_type(&self) -> Oid {
+        // SAFETY: as above.
+        unsafe { (*self.0).types.first().copied().unwrap_or(Oid::INVALID) }
+    }
+
+    /// Makes it the one that is being scanned; returns what was.
+    pub fn scanned(&self) -> Scanned {
+        Scanned(SCANNED.replace(self.0))
     }
 
     /// The OID of the function that compares.
@@ -120,6 +146,23 @@ impl Drop for Use {
         // SAFETY: as above.
         unsafe { (*self.0).uses.set((*self.0).uses.get() - 1) };
     }
+}
+
+/// The one that was being scanned before.
+pub struct Scanned(*const Shadow);
+
+impl Drop for Scanned {
+    fn drop(&mut self) {
+        SCANNED.set(self.0);
+    }
+}
+
+/// A key column of the index that is being scanned.
+pub fn scanned_column(attno: i16) -> Option<*const Column> {
+    // SAFETY: set for as long as the shadow is in use.
+    let shadow = unsafe { SCANNED.get().as_ref() }?;
+    let column = shadow.columns.get(usize::from(attno.unsigned_abs()).wrapping_sub(1))?;
+    column.is_key().then(|| &raw const **column)
 }
 
 /// Notes that a relation has changed.
@@ -284,6 +327,7 @@ unsafe fn make(index: pg_sys::Relation) -> Result<Shadow, Error> {
             families: vec![family; columns.len()],
             types: vec![input; columns.len()],
             columns,
+            shown: Cell::new(std::ptr::null_mut()),
             definition,
             memory,
             filled: 0,
