@@ -81,6 +81,8 @@ class Table:
         self.columns = {f"c{i}": kind for i, kind in enumerate(rng.some(kinds, 3, 7))}
         self.next_id = 1
         self.indexes = []
+        # Columns of those that have the id, by which rows of others are left out.
+        self.covering = []
         self.descending = set()
 
     def value(self, kind, null=0.08):
@@ -114,7 +116,11 @@ class Table:
         self.indexes.append([key.split()[0] for key in keys])
         self.descending |= {key.split()[0] for key in keys if "DESC" in key}
         include = rng.some(self.columns, 1, 2) if rng.random() < 0.2 else []
-        options = rng.choice(["", "", "", " WITH (fillfactor = 50)"])
+        if "id" not in self.indexes[-1] and rng.random() < 0.3:
+            include.append("id")
+        if "id" in self.indexes[-1] + include:
+            self.covering.append(self.indexes[-1] + include)
+        options = rng.choice(["", "", " WITH (fillfactor = 50)", " :deterministic"])
         return (
             f"CREATE INDEX ON {self.name} ({', '.join(keys)})"
             + (f" INCLUDE ({', '.join(include)})" if include else "")
@@ -133,10 +139,10 @@ class Table:
             yield f"INSERT INTO {self.name} (id{names}) VALUES {', '.join(rows)};"
             count -= len(rows)
 
-    def condition(self, alias=""):
+    def condition(self, alias="", among=None):
         rng = self.rng
         first = [index[0] for index in self.indexes]
-        name = rng.choice(list(self.columns) + ["id"] + first)
+        name = rng.choice(among or list(self.columns) + ["id"] + first)
         kind = self.columns.get(name, "int8")
         column = alias + name
         if rng.random() < 0.1:
@@ -162,7 +168,7 @@ class Table:
             return f"{column} LIKE '{rng.choice(['a', 'ab', 'x', 'A', ''])}%'"
         # Not of a column that an index has in descending order: 18.6 with assertions ends there, in its own btree
         # (nbtpreprocesskeys.c:811, _bt_fix_scankey_strategy).
-        pair = rng.choice(list(self.columns))
+        pair = rng.choice([n for n in among or self.columns if n != "id"] or ["id"])
         if {name, pair} & self.descending or name == pair:
             return f"{column} = {value()}"
         return f"({column}, {alias}{pair}) {rng.choice(['<', '>', '<=', '>='])} ({value()}, {self.value(self.columns[pair])})"
@@ -185,6 +191,11 @@ def query(rng, tables):
     if what < 0.5:
         limit = f" LIMIT {rng.randint(1, 20)}" if rng.random() < 0.6 else ""
         return f"SELECT {columns} FROM {t.name} WHERE {t.where()} ORDER BY {t.order()}{limit};"
+    if what < 0.56 and t.covering:
+        names = list(dict.fromkeys(rng.choice(t.covering)))
+        conditions = [t.condition(among=names) for _ in range(rng.choice([0, 1, 1, 2, 2, 3]))] + ["id > 0"]
+        rng.shuffle(names)
+        return f"SELECT {', '.join(names)} FROM {t.name} WHERE {' AND '.join(conditions)} ORDER BY {', '.join(names)};"
     if what < 0.65:
         return f"SELECT count(*), min(id), max(id) FROM {t.name} WHERE {t.where()};"
     if what < 0.72:
@@ -317,7 +328,7 @@ def main():
         statements = list(script(rng, min(at.round, at.queries - asked), kinds))
         running = {}
         for side, am in sides.items():
-            lines = [f"\\set am {am}", f"SET default_table_access_method = {am};", "\\set VERBOSITY terse"]
+            lines = [f"\\set am {am}", f"\\set deterministic '{'WITH (sealing = deterministic)' if side == 'sealed' else ''}'", f"SET default_table_access_method = {am};", "\\set VERBOSITY terse"]
             for n, statement in enumerate(statements):
                 lines += [f"\\echo #{n}", statement]
             path = out / f"round{number}.{side}.sql"

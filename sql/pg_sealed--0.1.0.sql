@@ -706,6 +706,7 @@ CREATE VIEW sealed.indexes AS
     SELECT i.indexrelid::regclass AS index, i.indrelid::regclass AS relation, a.amname AS method, i.indisunique AS is_unique,
            a.amname = 'sealed_btree' AS sealed,
            CASE WHEN a.amname = 'sealed_btree' THEN 'order and number of keys, lengths of long values, places of rows'
+                || CASE WHEN 'sealing=deterministic' = ANY (c.reloptions) THEN ', which values are equal' ELSE '' END
                 WHEN i.indexprs IS NULL AND NOT s.any_sealed THEN 'values of columns that are plain anyway'
                 ELSE 'values' END || CASE WHEN i.indpred IS NOT NULL THEN '; constants of the predicate' ELSE '' END AS shows
     FROM sealed.tables AS t

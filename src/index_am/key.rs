@@ -4,16 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use sealed_crypto::{IndexKey, LayoutId, OVERHEAD, Seal, SubkeyCache, index_layout};
+use sealed_crypto::{IndexKey, LayoutId, OVERHEAD, SIV_OVERHEAD, Seal, SubkeyCache, index_layout};
 
 use crate::error::Error;
 use crate::keyring::{self, Layout};
 use crate::pg::catalog::Oid;
 use crate::pg::class;
 use crate::pg::local::backend_local;
-
-/// What `seal_long` wants in front of a value.
-pub const ROOM: usize = OVERHEAD;
 
 /// Keys a backend finds at once: of a few indexes, each with a few layouts.
 const NEAR: usize = 64;
@@ -111,20 +108,45 @@ pub fn divided(table: Oid) -> Result<Rc<[Rc<Layout>]>, Error> {
     Ok(layouts)
 }
 
-/// Seals eight bytes of a value of a column of a table; column 0 is computed from several.
-pub fn seal_short(table: Oid, column: i16, value: [u8; 8]) -> Result<[u8; 20], Error> {
-    let layout = sealing_layout(table, column)?;
-    let nonce = keyring::next_nonce()?;
-    with_key(table, column, layout, |key, _| Ok(key.seal_short(Seal::Random(nonce), value)))
+/// How an index seals its keys.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum How {
+    /// So that equal values look different.
+    #[default]
+    Random,
+    /// So that they look the same, under one key.
+    Same,
 }
 
-/// Seals a value of any length in place, behind [`ROOM`] bytes.
-pub fn seal_long(table: Oid, column: i16, payload: &mut [u8]) -> Result<(), Error> {
+impl How {
+    fn seal(self) -> Result<Seal, Error> {
+        Ok(match self {
+            Self::Random => Seal::Random(keyring::next_nonce()?),
+            Self::Same => Seal::Same,
+        })
+    }
+
+    /// What `seal_long` wants in front of a value.
+    pub fn room(self) -> usize {
+        match self {
+            Self::Random => OVERHEAD,
+            Self::Same => SIV_OVERHEAD,
+        }
+    }
+}
+
+/// Seals eight bytes of a value of a column of a table; column 0 is computed from several.
+pub fn seal_short(table: Oid, column: i16, how: How, value: [u8; 8]) -> Result<[u8; 20], Error> {
     let layout = sealing_layout(table, column)?;
-    let nonce = keyring::next_nonce()?;
-    with_key(table, column, layout, |key, cache| {
-        Ok(key.seal_long(Seal::Random(nonce), cache, payload)?)
-    })
+    let seal = how.seal()?;
+    with_key(table, column, layout, |key, _| Ok(key.seal_short(seal, value)))
+}
+
+/// Seals a value of any length in place, behind as much room as that wants.
+pub fn seal_long(table: Oid, column: i16, how: How, payload: &mut [u8]) -> Result<(), Error> {
+    let layout = sealing_layout(table, column)?;
+    let seal = how.seal()?;
+    with_key(table, column, layout, |key, cache| Ok(key.seal_long(seal, cache, payload)?))
 }
 
 /// Opens what `seal_short` made.

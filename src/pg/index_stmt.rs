@@ -15,8 +15,10 @@ pub const METHOD: &CStr = c"sealed_btree";
 /// The option that constraints with sealed keys have: their definitions as text, which pg_dump and pg_upgrade go by, say
 /// nothing of an access method, and this would be an error to btree.
 pub const OPTION: &CStr = c"sealing";
-/// Its only value: equal values look different.
+/// Its value unless something else is said: equal values look different.
 pub const RANDOM: &CStr = c"random";
+/// Equal values look the same.
+pub const DETERMINISTIC: &CStr = c"deterministic";
 
 /// Whether such an index may be unique: before 18 a unique index that is not nbtree's own breaks every ON CONFLICT on its
 /// table, and foreign keys.
@@ -141,8 +143,31 @@ pub unsafe fn unknown_mark(options: *mut pg_sys::List) -> Option<String> {
         let mut marks = class::nodes(options).into_iter().filter(|node| is_mark(*node));
         marks.find_map(|node| {
             let value = CStr::from_ptr(pg_sys::defGetString(node.cast()));
-            (value != RANDOM).then(|| value.to_string_lossy().into_owned())
+            (value != RANDOM && value != DETERMINISTIC)
+                .then(|| value.to_string_lossy().into_owned())
         })
+    }
+}
+
+/// Whether an index is to seal equal values the same each time.
+pub unsafe fn is_deterministic(index: Oid) -> bool {
+    // SAFETY: system cache look-ups; the row is released when its options have been copied.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::RELOID as i32;
+        let row = pg_sys::SearchSysCache1(cache, index.into());
+        if row.is_null() {
+            return false;
+        }
+        let mut is_null = false;
+        let number = pg_sys::Anum_pg_class_reloptions as pg_sys::AttrNumber;
+        let options = pg_sys::SysCacheGetAttr(cache, row, number, &mut is_null);
+        let all =
+            if is_null { std::ptr::null_mut() } else { pg_sys::untransformRelOptions(options) };
+        let is = class::nodes(all).into_iter().any(|node| {
+            is_mark(node) && CStr::from_ptr(pg_sys::defGetString(node.cast())) == DETERMINISTIC
+        });
+        pg_sys::ReleaseSysCache(row);
+        is
     }
 }
 

@@ -1,10 +1,11 @@
 //! What is known of a column of an index: its type, how that is ordered, whose keys it is sealed under.
 
-use std::cell::{RefCell, UnsafeCell};
+use std::cell::{Cell, RefCell, UnsafeCell};
 
 use pgrx::pg_sys::{self, Oid};
 
 use crate::error::Error;
+use crate::index_am::key::How;
 use crate::pg::class;
 
 /// `BTREE_AM_OID` of `catalog/pg_am.dat`.
@@ -35,6 +36,8 @@ pub struct Column {
     pub order: Order,
     /// The index has it in descending order.
     pub descending: bool,
+    /// How new keys of it are sealed.
+    pub how: Cell<How>,
     /// The last right-hand side that was opened: an insertion compares one key with many.
     pub last: RefCell<Opened>,
 }
@@ -160,6 +163,7 @@ impl Column {
                 family: Oid::INVALID,
                 order: Order::none(),
                 descending: false,
+                how: Cell::default(),
                 last: RefCell::default(),
             };
             if at < form.indnkeyatts as usize {

@@ -12,6 +12,8 @@ use pgrx::pg_sys::{self, Oid};
 use super::column::{BTREE, Column, ORDER};
 use super::{compare, only};
 use crate::error::Error;
+use crate::index_am::key::How;
+use crate::pg::index_stmt;
 use crate::pg::local::backend_local;
 use crate::pg::shadow::{close_smgr, copy_options, same_storage};
 use crate::pg::xact;
@@ -392,6 +394,12 @@ fn fill(s: &mut Shadow, real: &pg_sys::RelationData) {
         std::ptr::copy_nonoverlapping(real.rd_rel, &mut s.class, 1);
     }
     s.filled = CHANGES.get();
+    // SAFETY: an open index; no page is locked where a shadow is filled.
+    let how = match unsafe { index_stmt::is_deterministic(real.rd_id) } {
+        true => How::Same,
+        false => How::Random,
+    };
+    s.columns.iter().for_each(|column| column.how.set(how));
     s.class.relam = BTREE;
     s.rel.rd_smgr = smgr;
     s.rel.rd_refcnt = refcnt;

@@ -6,7 +6,7 @@ use pgrx::pg_sys::{self, Datum};
 
 use super::column::{Column, Kind};
 use crate::error::Error;
-use crate::index_am::key::{self, ROOM};
+use crate::index_am::key;
 use crate::pg::ffi;
 use crate::pg::tuple::varlena;
 
@@ -28,14 +28,14 @@ pub unsafe fn seal(column: &Column, value: Datum) -> Result<Datum, Error> {
             let mut bytes = [0; 8];
             let len = kind.len as usize;
             bytes[..len].copy_from_slice(&value.value().to_le_bytes()[..len]);
-            return Ok(short(&key::seal_short(table, number, bytes)?));
+            return Ok(short(&key::seal_short(table, number, column.how.get(), bytes)?));
         }
         if kind.len > 0 {
             let bytes = std::slice::from_raw_parts(value.cast_mut_ptr::<u8>(), kind.len as usize);
             if bytes.len() <= 8 {
                 let mut block = [0; 8];
                 block[..bytes.len()].copy_from_slice(bytes);
-                return Ok(short(&key::seal_short(table, number, block)?));
+                return Ok(short(&key::seal_short(table, number, column.how.get(), block)?));
             }
             return long(column, BYTES, bytes);
         }
@@ -61,7 +61,12 @@ unsafe fn varlena_value(column: &Column, plain: *const u8) -> Result<Datum, Erro
             let mut block = [0; 8];
             block[..len].copy_from_slice(data);
             block[7] = len as u8;
-            return Ok(short(&key::seal_short(column.table, column.number, block)?));
+            return Ok(short(&key::seal_short(
+                column.table,
+                column.number,
+                column.how.get(),
+                block,
+            )?));
         }
         if data.len() > COMPRESS_ABOVE && column.kind.compress {
             let packed = ffi::toast_compress_datum(Datum::from(plain), 0 as c_char);
@@ -89,16 +94,18 @@ unsafe fn short(sealed: &[u8; 20]) -> Datum {
 }
 
 unsafe fn long(column: &Column, first: u8, bytes: &[u8]) -> Result<Datum, Error> {
-    let len = ROOM + 1 + bytes.len();
+    let how = column.how.get();
+    let room = how.room();
+    let len = room + 1 + bytes.len();
     // SAFETY: palloc'd with room for all of it, and written before it is read.
     unsafe {
         let at = pg_sys::palloc(HEADER + len).cast::<u8>();
         varlena::set_size(at, HEADER + len);
-        at.add(HEADER).write_bytes(0, ROOM);
-        *at.add(HEADER + ROOM) = first;
-        std::ptr::copy_nonoverlapping(bytes.as_ptr(), at.add(HEADER + ROOM + 1), bytes.len());
+        at.add(HEADER).write_bytes(0, room);
+        *at.add(HEADER + room) = first;
+        std::ptr::copy_nonoverlapping(bytes.as_ptr(), at.add(HEADER + room + 1), bytes.len());
         let payload = std::slice::from_raw_parts_mut(at.add(HEADER), len);
-        key::seal_long(column.table, column.number, payload)?;
+        key::seal_long(column.table, column.number, how, payload)?;
         Ok(Datum::from(at))
     }
 }

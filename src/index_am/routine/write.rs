@@ -185,7 +185,8 @@ pub unsafe extern "C-unwind" fn amoptions(options: Datum, validate: bool) -> *mu
             }
             if validate && let Some(value) = index_stmt::unknown_mark(all) {
                 let what = format!("invalid value for option \"sealing\": {value}");
-                Error::BadArgument { what, hint: "It can be random.".to_owned() }.report();
+                Error::BadArgument { what, hint: "It can be random or deterministic.".to_owned() }
+                    .report();
             }
             let others = index_stmt::without_mark(all);
             let null = std::ptr::null_mut();
