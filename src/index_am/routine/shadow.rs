@@ -164,7 +164,7 @@ pub fn scanned_column(attno: i16) -> Option<*const Column> {
     // SAFETY: set for as long as the shadow is in use.
     let shadow = unsafe { SCANNED.get().as_ref() }?;
     let column = shadow.columns.get(usize::from(attno.unsigned_abs()).wrapping_sub(1))?;
-    column.is_key().then(|| &raw const **column)
+    column.is_key().then_some(&raw const **column)
 }
 
 /// Notes that a relation has changed.
