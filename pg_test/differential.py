@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""differential.py: random tables, indexes and queries, on heap with btree and on sealed_heap with sealed_btree.
+"""differential.py: random tables, indexes and queries, on heap with btree and hash and on sealed_heap with
+sealed_btree and sealed_hash.
 
 Both databases get the same statements, byte for byte, and must give the same answers, rows in the same order
 wherever the query says one. Meanwhile others insert, update and delete rows that the queries leave out, and VACUUM.
@@ -58,6 +59,7 @@ TYPES = {
 }
 # Types that are compared with one another without a cast.
 FAMILIES = [["int2", "int4", "int8"], ["float4", "float8"], ["date", "timestamp", "timestamptz"]]
+NO_HASH = ("money", "bit(5)", "varbit", "tsvector")
 PATTERNS = {"text": "text_pattern_ops", "varchar(20)": "varchar_pattern_ops", "bpchar(6)": "bpchar_pattern_ops"}
 
 
@@ -103,6 +105,9 @@ class Table:
 
     def index(self):
         rng = self.rng
+        if rng.random() < 0.15:
+            hashed = [name for name, kind in list(self.columns.items()) + [("id", "int8")] if kind not in NO_HASH]
+            return f"CREATE INDEX ON {self.name} USING :hash ({rng.choice(hashed)});"
         keys = []
         for name in rng.some(list(self.columns) + ["id"], 1, 3):
             kind = self.columns.get(name, "int8")
@@ -328,7 +333,7 @@ def main():
         statements = list(script(rng, min(at.round, at.queries - asked), kinds))
         running = {}
         for side, am in sides.items():
-            lines = [f"\\set am {am}", f"\\set deterministic '{'WITH (sealing = deterministic)' if side == 'sealed' else ''}'", f"SET default_table_access_method = {am};", "\\set VERBOSITY terse"]
+            lines = [f"\\set am {am}", f"\\set hash {'sealed_hash' if side == 'sealed' else 'hash'}", f"\\set deterministic '{'WITH (sealing = deterministic)' if side == 'sealed' else ''}'", f"SET default_table_access_method = {am};", "\\set VERBOSITY terse"]
             for n, statement in enumerate(statements):
                 lines += [f"\\echo #{n}", statement]
             path = out / f"round{number}.{side}.sql"
@@ -357,7 +362,7 @@ def main():
     failed = [error for noise in noises for error in noise.failed]
     for error in failed[:10]:
         print(f"beside it: {error}")
-    sealed = "SELECT count(*), count(*) FILTER (WHERE a.amname = 'sealed_btree') FROM pg_class c JOIN pg_am a ON a.oid = c.relam WHERE c.relkind = 'i' AND c.relnamespace = 'r'::regnamespace"
+    sealed = "SELECT count(*), count(*) FILTER (WHERE a.amname IN ('sealed_btree', 'sealed_hash')) FROM pg_class c JOIN pg_am a ON a.oid = c.relam WHERE c.relkind = 'i' AND c.relnamespace = 'r'::regnamespace"
     counts = subprocess.run(psql + ["-A", "-t", "-d", "diff_sealed", "-c", sealed], capture_output=True, text=True).stdout.strip()
     print(f"{asked} queries, seed {at.seed}: {different} differ; {errors} were errors, the same on both sides; "
           f"{sum(n.done for n in noises)} statements beside them, {len(failed)} failed; indexes of the last round (all|sealed): {counts}")

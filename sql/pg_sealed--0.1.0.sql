@@ -514,6 +514,12 @@ CREATE FUNCTION sealed.sealed_btree_handler(internal) RETURNS index_am_handler
 CREATE ACCESS METHOD sealed_btree TYPE INDEX HANDLER sealed.sealed_btree_handler;
 COMMENT ON ACCESS METHOD sealed_btree IS 'b-tree index of a sealed table, whose keys are sealed';
 
+CREATE FUNCTION sealed.sealed_hash_handler(internal) RETURNS index_am_handler
+    LANGUAGE c VOLATILE PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'sealed_hash_handler_wrapper';
+CREATE ACCESS METHOD sealed_hash TYPE INDEX HANDLER sealed.sealed_hash_handler;
+COMMENT ON ACCESS METHOD sealed_hash IS 'hash index of a sealed table, whose hashes are keyed';
+
 CREATE OPERATOR FAMILY sealed.key_ops USING sealed_btree;
 CREATE OPERATOR CLASS sealed.key_ops DEFAULT FOR TYPE sealed.key USING sealed_btree FAMILY sealed.key_ops AS
     OPERATOR 3 sealed.= (sealed.key, sealed.key),
@@ -529,25 +535,27 @@ DECLARE
     their_name name;
     adopted oid;
     items text;
+    seen regtype[] := '{}';
 BEGIN
     -- As CREATE OPERATOR CLASS asks for it, but also where there is nothing to do.
     IF NOT (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user) THEN
         RAISE insufficient_privilege USING MESSAGE = 'permission denied to adopt types', HINT = 'Ask a superuser to call sealed.adopt_types().';
     END IF;
     FOR family IN
-        SELECT f.oid, f.opfname, n.nspname FROM pg_opfamily AS f
+        SELECT f.oid, f.opfname, n.nspname, o.method FROM pg_opfamily AS f
+        JOIN (VALUES (403::oid, 'sealed_btree'::name), (405, 'sealed_hash')) AS o (core, method) ON o.core = f.opfmethod
         JOIN pg_namespace AS n ON n.oid = f.opfnamespace
-        WHERE f.opfmethod = 403 AND n.nspname = COALESCE(only_schema, n.nspname)
+        WHERE n.nspname = COALESCE(only_schema, n.nspname)
           AND EXISTS (SELECT FROM pg_opclass AS c WHERE c.opcfamily = f.oid)
-        ORDER BY f.oid
+        ORDER BY f.opfmethod, f.oid
     LOOP
         their_name := CASE family.nspname WHEN 'pg_catalog' THEN family.opfname ELSE family.nspname || '_' || family.opfname END;
         SELECT f.oid INTO adopted FROM pg_opfamily AS f JOIN pg_am AS a ON a.oid = f.opfmethod
-            WHERE a.amname = 'sealed_btree' AND f.opfname = their_name AND f.opfnamespace = 'sealed'::regnamespace;
+            WHERE a.amname = family.method AND f.opfname = their_name AND f.opfnamespace = 'sealed'::regnamespace;
         IF NOT FOUND THEN
-            EXECUTE format('CREATE OPERATOR FAMILY sealed.%I USING sealed_btree', their_name);
+            EXECUTE format('CREATE OPERATOR FAMILY sealed.%I USING %I', their_name, family.method);
             SELECT f.oid INTO adopted FROM pg_opfamily AS f JOIN pg_am AS a ON a.oid = f.opfmethod
-                WHERE a.amname = 'sealed_btree' AND f.opfname = their_name AND f.opfnamespace = 'sealed'::regnamespace;
+                WHERE a.amname = family.method AND f.opfname = their_name AND f.opfnamespace = 'sealed'::regnamespace;
         END IF;
         FOR class IN
             SELECT c.opcintype, c.opcdefault,
@@ -556,7 +564,7 @@ BEGIN
             WHERE c.opcfamily = family.oid ORDER BY c.oid
         LOOP
             CONTINUE WHEN EXISTS (SELECT FROM pg_opclass AS c JOIN pg_am AS a ON a.oid = c.opcmethod
-                WHERE a.amname = 'sealed_btree' AND c.opcname = class.their_name AND c.opcnamespace = 'sealed'::regnamespace);
+                WHERE a.amname = family.method AND c.opcname = class.their_name AND c.opcnamespace = 'sealed'::regnamespace);
             SELECT string_agg(format('OPERATOR %s %s', o.amopstrategy, o.amopopr::regoperator), ', ' ORDER BY o.amopstrategy) INTO items
                 FROM pg_amop AS o
                 WHERE o.amopfamily = family.oid AND o.amoplefttype = class.opcintype AND o.amoprighttype = class.opcintype
@@ -569,10 +577,13 @@ BEGIN
                   AND NOT EXISTS (SELECT FROM pg_amproc AS h WHERE h.amprocfamily = adopted
                       AND (h.amproclefttype, h.amprocrighttype, h.amprocnum) = (p.amproclefttype, p.amprocrighttype, p.amprocnum));
             -- Two classes of one family may be for the same type (text and varchar); the operators are there then.
-            EXECUTE format('CREATE OPERATOR CLASS sealed.%I %s FOR TYPE %s USING sealed_btree FAMILY sealed.%I AS %s',
-                class.their_name, CASE WHEN class.opcdefault THEN 'DEFAULT' END, class.opcintype::regtype, their_name,
+            EXECUTE format('CREATE OPERATOR CLASS sealed.%I %s FOR TYPE %s USING %I FAMILY sealed.%I AS %s',
+                class.their_name, CASE WHEN class.opcdefault THEN 'DEFAULT' END, class.opcintype::regtype, family.method, their_name,
                 COALESCE(NULLIF(items, ''), format('STORAGE %s', class.opcintype::regtype)));
-            RETURN NEXT class.opcintype::regtype;
+            IF class.opcintype::regtype <> ALL (seen) OR family.method = 'sealed_btree' THEN
+                seen := seen || class.opcintype::regtype;
+                RETURN NEXT class.opcintype::regtype;
+            END IF;
         END LOOP;
         -- What compares values of two types.
         SELECT string_agg(item, ', ') INTO items FROM (
@@ -585,19 +596,19 @@ BEGIN
               AND NOT EXISTS (SELECT FROM pg_amproc AS h WHERE h.amprocfamily = adopted
                   AND (h.amproclefttype, h.amprocrighttype, h.amprocnum) = (p.amproclefttype, p.amprocrighttype, p.amprocnum))) AS i;
         IF items IS NOT NULL THEN
-            EXECUTE format('ALTER OPERATOR FAMILY sealed.%I USING sealed_btree ADD %s', their_name, items);
+            EXECUTE format('ALTER OPERATOR FAMILY sealed.%I USING %I ADD %s', their_name, family.method, items);
         END IF;
     END LOOP;
 END
 $$;
 COMMENT ON FUNCTION sealed.adopt_types(name) IS
-    'Makes operator classes of sealed_btree for every type, or those of a schema, that has one of btree and none of sealed_btree yet, such as those of extensions. Privilege: superuser.';
+    'Makes operator classes of sealed_btree and sealed_hash for every type, or those of a schema, that has one of btree or hash and none of ours yet, such as those of extensions. Privilege: superuser.';
 
 CREATE FUNCTION sealed.verify_index(index regclass) RETURNS TABLE (block int8, message text)
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'verify_index_wrapper';
 COMMENT ON FUNCTION sealed.verify_index(regclass) IS
-    'Opens every key of a sealed_btree index, checks their order and that every visible row of the table has its entry; what is wrong, with the block of the index. No row: all is well. Privilege: owner of the table, or role sealed_operator, sealed_auditor or sealed_key_admin.';
+    'Opens every key of a sealed_btree index and checks their order; of a sealed_hash index, checks that codes are in their buckets; and of both, that every visible row of the table has its entry; what is wrong, with the block of the index. No row: all is well. Privilege: owner of the table, or role sealed_operator, sealed_auditor or sealed_key_admin.';
 
 -- The server's own. Those of extensions are not members of this one, so that pg_dump takes them.
 DO $$ BEGIN PERFORM sealed.adopt_types('pg_catalog'); END $$;
@@ -635,7 +646,7 @@ CREATE VIEW sealed.tables AS
            sealed.suite_name(d.suite) AS suite, l.created_at AS key_created_at,
            (SELECT pg_catalog.count(*) FROM sealed.layout AS o WHERE o.relation = c.oid AND o.group_of IS NULL) AS layouts,
            (SELECT pg_catalog.count(*) FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS x ON x.oid = i.indexrelid
-            JOIN pg_catalog.pg_am AS xa ON xa.oid = x.relam WHERE i.indrelid = c.oid AND xa.amname <> 'sealed_btree') AS plaintext_indexes,
+            JOIN pg_catalog.pg_am AS xa ON xa.oid = x.relam WHERE i.indrelid = c.oid AND xa.amname NOT IN ('sealed_btree', 'sealed_hash')) AS plaintext_indexes,
            CASE m.target WHEN 'sealed' THEN 'sealing' WHEN 'plain' THEN 'unsealing' ELSE 'sealed' END AS state
     FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_am AS a ON a.oid = c.relam AND a.amname = 'sealed_heap'
@@ -684,7 +695,7 @@ CREATE VIEW sealed.leaks AS
     SELECT t.relation, 'index', 'keys of ' || i.indexrelid::regclass::text || ' are plain', 'DROP INDEX ' || i.indexrelid::regclass::text
     FROM tables AS t JOIN pg_catalog.pg_index AS i ON i.indrelid = t.relation
     JOIN pg_catalog.pg_class AS x ON x.oid = i.indexrelid JOIN pg_catalog.pg_am AS xa ON xa.oid = x.relam
-    WHERE i.indpred IS NOT NULL OR xa.amname <> 'sealed_btree' AND (i.indexprs IS NOT NULL
+    WHERE i.indpred IS NOT NULL OR xa.amname NOT IN ('sealed_btree', 'sealed_hash') AND (i.indexprs IS NOT NULL
        OR EXISTS (SELECT FROM pg_catalog.unnest(i.indkey) AS n JOIN sealed.column_policies(t.relation) AS p ON p.attnum = n WHERE p.policy <> 'plain'))
     UNION ALL
     SELECT t.relation, 'pg_statistic', 'values that ANALYZE sampled', 'set sealed.plaintext_statistics to off and rewrite with ALTER TABLE ' || t.name || ' SET ACCESS METHOD'
@@ -704,9 +715,10 @@ COMMENT ON VIEW sealed.leaks IS
 
 CREATE VIEW sealed.indexes AS
     SELECT i.indexrelid::regclass AS index, i.indrelid::regclass AS relation, a.amname AS method, i.indisunique AS is_unique,
-           a.amname = 'sealed_btree' AS sealed,
+           a.amname IN ('sealed_btree', 'sealed_hash') AS sealed,
            CASE WHEN a.amname = 'sealed_btree' THEN 'order and number of keys, lengths of long values, places of rows'
                 || CASE WHEN 'sealing=deterministic' = ANY (c.reloptions) THEN ', which values are equal' ELSE '' END
+                WHEN a.amname = 'sealed_hash' THEN 'which values are equal, number and places of rows'
                 WHEN i.indexprs IS NULL AND NOT s.any_sealed THEN 'values of columns that are plain anyway'
                 ELSE 'values' END || CASE WHEN i.indpred IS NOT NULL THEN '; constants of the predicate' ELSE '' END AS shows
     FROM sealed.tables AS t

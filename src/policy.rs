@@ -137,7 +137,7 @@ pub fn check_index(table: &Class, index: Oid) -> Result<(), Error> {
     }
     let index = class::index(index);
     let whole = !index.partial && !index.columns.contains(&0);
-    if whole && Some(index.method) == class::index_method(index_stmt::METHOD) {
+    if whole && index_stmt::is_ours(index.method) {
         return Ok(());
     }
     if !index.partial && holds_plain_columns_only(table.oid, &index.columns)? {
@@ -215,8 +215,8 @@ pub fn check_new_index(table: &Class, columns: Option<&[String]>) -> Result<(), 
 
 /// The first index of a table that has sealed keys.
 pub fn sealed_index(table: Oid) -> Option<Oid> {
-    let method = class::index_method(index_stmt::METHOD)?;
-    class::indexes(table).iter().find(|index| index.method == method).map(|index| index.oid)
+    let indexes = class::indexes(table);
+    indexes.iter().find(|index| index_stmt::is_ours(index.method)).map(|index| index.oid)
 }
 
 /// Whether an index or a constraint that is asked for is to have sealed keys. What cannot have them is refused, or

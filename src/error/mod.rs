@@ -155,6 +155,8 @@ pub enum Error {
     IndexNotSealed {
         /// The table.
         relation: String,
+        /// The access method.
+        method: String,
     },
     /// A constraint with sealed keys would be made anew in plaintext.
     SealedConstraint {
@@ -176,6 +178,8 @@ pub enum Error {
         table: String,
         /// Its column.
         column: String,
+        /// The access method.
+        method: String,
     },
     /// A key of an index does not open.
     DamagedIndexKey {

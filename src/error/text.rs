@@ -80,8 +80,8 @@ impl fmt::Display for Error {
             Self::DamagedChunk { relation, value, seq } => {
                 write!(f, "chunk {seq} of large value {value} of \"{relation}\" is damaged")
             }
-            Self::IndexNotSealed { relation } => {
-                write!(f, "sealed_btree cannot index table \"{relation}\", which is not sealed")
+            Self::IndexNotSealed { relation, method } => {
+                write!(f, "{method} cannot index table \"{relation}\", which is not sealed")
             }
             Self::SealedConstraint { relation, column, constraint } => write!(
                 f,
@@ -91,10 +91,10 @@ impl fmt::Display for Error {
                 f,
                 "nondeterministic collations are not supported for pattern operator classes of type {type_name}"
             ),
-            Self::NotAdopted { table, column } => write!(
+            Self::NotAdopted { table, column, method } => write!(
                 f,
                 "the type of column \"{column}\" of \"{table}\" has no default operator class for access \
-                 method \"sealed_btree\" yet"
+                 method \"{method}\" yet"
             ),
             Self::DamagedIndexKey { relation } => {
                 write!(f, "a key in an index of sealed table \"{relation}\" is damaged")

@@ -149,6 +149,17 @@ pub fn seal_long(table: Oid, column: i16, how: How, payload: &mut [u8]) -> Resul
     with_key(table, column, layout, |key, cache| Ok(key.seal_long(seal, cache, payload)?))
 }
 
+/// The layout that the codes of a new `sealed_hash` index of a column are to be under.
+pub fn hashing_layout(table: Oid, column: i16) -> Result<LayoutId, Error> {
+    sealing_layout(table, column)
+}
+
+/// The code that such an index under a layout keeps of a hash.
+#[inline]
+pub fn hash(table: Oid, column: i16, layout: LayoutId, value: u32) -> Result<u32, Error> {
+    with_key(table, column, layout, |key, _| Ok(key.hash(value)))
+}
+
 /// Opens what `seal_short` made.
 #[inline]
 pub fn open_short(table: Oid, column: i16, sealed: &[u8]) -> Result<[u8; 8], Error> {

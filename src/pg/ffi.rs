@@ -109,6 +109,11 @@ guarded! {
         b: pg_sys::Datum,
     ) -> pg_sys::Datum;
     /// A compressed copy of a varlena, or 0 if it does not get smaller.
+    fn FunctionCall1Coll(
+        function: *mut pg_sys::FmgrInfo,
+        collation: pg_sys::Oid,
+        argument: pg_sys::Datum,
+    ) -> pg_sys::Datum;
     fn toast_compress_datum(value: pg_sys::Datum, method: c_char) -> pg_sys::Datum;
     /// A varlena that is neither outside nor compressed; itself if it is that already.
     fn pg_detoast_datum_packed(value: *mut pg_sys::varlena) -> *mut pg_sys::varlena;

@@ -375,7 +375,7 @@ unsafe fn commands(node: *mut pg_sys::Node) -> Vec<Command> {
             let constraint = s.isconstraint || s.primary;
             let table = if constraint { None } else { find(s.relation) };
             let method = (!s.accessMethod.is_null()).then(|| CStr::from_ptr(s.accessMethod));
-            let sealed = method == Some(index_stmt::METHOD);
+            let sealed = method.is_some_and(|name| index_stmt::METHODS.contains(&name));
             let index =
                 table.map(|table| Command::CreateIndex { table, columns: columns(s), sealed });
             index.into_iter().collect()

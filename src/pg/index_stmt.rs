@@ -12,6 +12,16 @@ const BTREE: Oid = Oid::from_u32(403);
 /// The name of the access method.
 pub const METHOD: &CStr = c"sealed_btree";
 
+/// The name of the one of keyed hashes.
+pub const HASH_METHOD: &CStr = c"sealed_hash";
+/// Both.
+pub const METHODS: [&CStr; 2] = [METHOD, HASH_METHOD];
+
+/// Whether an access method is one of ours.
+pub fn is_ours(method: Oid) -> bool {
+    METHODS.iter().any(|name| class::index_method(name) == Some(method))
+}
+
 /// The option that constraints with sealed keys have: their definitions as text, which pg_dump and pg_upgrade go by, say
 /// nothing of an access method, and this would be an error to btree.
 pub const OPTION: &CStr = c"sealing";

@@ -8,6 +8,8 @@
 //! | 8 bytes | one AES-256 block of value 8, tweak 4, zeros 4 | one block of value 8, zeros 8 |
 //! | any other | XAES-256-GCM, as a row | AES-SIV (RFC 5297) |
 //!
+//! A `sealed_hash` index keeps nothing but a keyed hash of 4 bytes ([`IndexKey::hash`]).
+//!
 //! The key is that of a column and not of an index: PostgreSQL gives the file of an index to another one,
 //! with another OID, when the type of a column changes in name only, and nothing of an index but its
 //! columns' numbers survives that.
@@ -63,6 +65,7 @@ struct Inner {
     long: Xaes,
     same_short: Aes256,
     same_long: Zeroizing<[u8; 64]>,
+    hash: Aes256,
     aad: [u8; AAD_LEN],
 }
 
@@ -85,6 +88,7 @@ impl IndexKey {
             long: Xaes::new(&key32(b"long v1")),
             same_short: Aes256::new(&key32(b"same short v1")),
             same_long,
+            hash: Aes256::new(&key32(b"hash v1")),
             aad,
         }))
     }
@@ -149,6 +153,17 @@ impl IndexKey {
             Some(value) if bool::from(check.ct_eq(zeros)) => Ok(*value),
             _ => Err(Error::Damaged),
         }
+    }
+
+    /// The code that a `sealed_hash` index keeps of a value, of the 4 bytes that its type's hash function gives: the
+    /// first 4 bytes of one block of them and 12 zeros, so nobody without the key can guess the value or its hash.
+    #[inline]
+    pub fn hash(&self, value: u32) -> u32 {
+        let mut block = [0; 16];
+        block[..4].copy_from_slice(&value.to_be_bytes());
+        self.0.hash.encrypt(&mut block);
+        let [a, b, c, d, ..] = block;
+        u32::from_be_bytes([a, b, c, d])
     }
 
     /// Seals bytes of any length. `payload` is [`Self::room`] bytes, whatever they hold, followed by them.

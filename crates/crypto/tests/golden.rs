@@ -65,6 +65,27 @@ fn index_keys_v3() {
     }
 }
 
+#[test]
+fn index_hash_v3() {
+    let f = File::read("v3", "index_hash");
+    let key = IndexKey::derive(&layout_key_of(&f), f.u32("column") as u16);
+    assert_eq!(key.hash(f.u32("plain")).to_be_bytes(), f.bytes("hash")[..]);
+}
+
+/// Wrote its file, once.
+#[test]
+#[ignore = "writes a golden file that is there already"]
+fn generate_index_hash() {
+    let key = IndexKey::derive(&layout_key(0x10, 0x70, 77), 3);
+    let plain = Fixed::new("index_hash").vec(4);
+    let value = u32::from_be_bytes(plain[..].try_into().expect("4 bytes"));
+    let mut f = layout_fields(77);
+    f.put("column", &3_u32.to_be_bytes());
+    f.put("plain", &plain);
+    f.put("hash", &key.hash(value).to_be_bytes());
+    f.save("v3", "index_hash");
+}
+
 /// Wrote the files of v3, once.
 #[test]
 #[ignore = "writes golden files that are there already"]

@@ -76,7 +76,7 @@ INSERT INTO roles_commands VALUES
   ('adopt_types', $$SELECT sealed.adopt_types()$$),
   ('kept_default', $$SELECT sealed.kept_default(1, 'roles_mine'::pg_catalog.regclass, 1::pg_catalog.int2)$$);
 -- none is left out but what SQL cannot call (handlers, functions of type sealed.key), and procedures
-SELECT proname FROM pg_proc WHERE pronamespace = 'sealed'::regnamespace AND prokind = 'f' AND proname NOT IN ('sealed_heap_handler', 'sealed_btree_handler', 'key_in', 'key_out', 'key_order', 'key_sort', 'key_equal') AND proname NOT IN (SELECT function FROM roles_commands) ORDER BY 1;
+SELECT proname FROM pg_proc WHERE pronamespace = 'sealed'::regnamespace AND prokind = 'f' AND proname NOT IN ('sealed_heap_handler', 'sealed_btree_handler', 'sealed_hash_handler', 'key_in', 'key_out', 'key_order', 'key_sort', 'key_equal') AND proname NOT IN (SELECT function FROM roles_commands) ORDER BY 1;
 SELECT function, as_role('regress_roles_admin', command) AS key_admin, as_role('regress_roles_operator', command) AS operator, as_role('regress_roles_auditor', command) AS auditor,
   as_role('regress_roles_owner', command) AS owner, as_role('regress_roles_nobody', command) AS nobody FROM roles_commands ORDER BY 1;
 SELECT relname, as_role('regress_roles_admin', c) AS key_admin, as_role('regress_roles_operator', c) AS operator, as_role('regress_roles_auditor', c) AS auditor,

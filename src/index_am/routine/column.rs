@@ -6,10 +6,14 @@ use pgrx::pg_sys::{self, Oid};
 
 use crate::error::Error;
 use crate::index_am::key::How;
-use crate::pg::class;
+use crate::pg::{class, index_stmt};
 
 /// `BTREE_AM_OID` of `catalog/pg_am.dat`.
 pub const BTREE: Oid = Oid::from_u32(403);
+/// `HASH_AM_OID` of `catalog/pg_am.dat`.
+pub const HASH: Oid = Oid::from_u32(405);
+/// `HASHSTANDARD_PROC` of `access/hash.h`.
+const STANDARD: i16 = 1;
 /// `BTORDER_PROC` and `BTLessStrategyNumber` of `access/nbtree.h`.
 pub const ORDER: i16 = 1;
 const LESS: i16 = 1;
@@ -36,6 +40,8 @@ pub struct Column {
     pub order: Order,
     /// The index has it in descending order.
     pub descending: bool,
+    /// The hash function of its operator class; of an index of keyed hashes only.
+    pub hash: Option<Hash>,
     /// How new keys of it are sealed.
     pub how: Cell<How>,
     /// The last right-hand side that was opened: an insertion compares one key with many.
@@ -123,6 +129,37 @@ impl Order {
     }
 }
 
+/// A hash function of a type, of 32 bits.
+pub struct Hash(UnsafeCell<pg_sys::FmgrInfo>);
+
+impl Hash {
+    /// That of a type in an operator family of hashes; what it keeps lives in `memory`.
+    pub unsafe fn of(family: Oid, of: Oid, memory: pg_sys::MemoryContext) -> Result<Self, Error> {
+        // SAFETY: system cache look-ups; a function that is gone is an ERROR.
+        unsafe {
+            let function = pg_sys::get_opfamily_proc(family, of, of, STANDARD);
+            if function == Oid::INVALID {
+                let (of, family) = (of.to_u32(), family.to_u32());
+                let what = format!(
+                    "missing support function {STANDARD}({of},{of}) in operator family {family}"
+                );
+                let hint = "Cast the value to the type of the column.".to_owned();
+                return Err(Error::BadArgument { what, hint });
+            }
+            let mut info = pg_sys::FmgrInfo::default();
+            pg_sys::fmgr_info_cxt(function, &mut info, memory);
+            Ok(Self(UnsafeCell::new(info)))
+        }
+    }
+
+    /// The hash of a value that is not NULL.
+    pub unsafe fn call(&self, collation: Oid, value: pg_sys::Datum) -> u32 {
+        // SAFETY: a value of the function's type; the struct lives in a column or a scan's beginning, which the call
+        // cannot end.
+        unsafe { crate::pg::ffi::FunctionCall1Coll(self.0.get(), collation, value).value() as u32 }
+    }
+}
+
 /// A sealed value and what it opened to.
 #[derive(Default)]
 pub struct Opened {
@@ -163,6 +200,7 @@ impl Column {
                 family: Oid::INVALID,
                 order: Order::none(),
                 descending: false,
+                hash: None,
                 how: Cell::default(),
                 last: RefCell::default(),
             };
@@ -171,6 +209,10 @@ impl Column {
                     (*(*index).rd_opfamily.add(at), *(*index).rd_opcintype.add(at));
                 let less = pg_sys::get_opfamily_member(family, input, input, LESS);
                 column.input = input;
+                if !(*(*index).rd_indam).amcanorder {
+                    column.hash = Some(Hash::of(family, input, memory)?);
+                    return Ok(column);
+                }
                 column.descending =
                     *(*index).rd_indoption.add(at) as u32 & pg_sys::INDOPTION_DESC != 0;
                 column.family = btree_family(less).unwrap_or(Oid::INVALID);
@@ -202,19 +244,22 @@ impl Column {
         // SAFETY: an open index; system cache look-ups.
         unsafe {
             let ours = pg_sys::GetDefaultOpClass(self.kind.oid, (*(*index).rd_rel).relam);
-            let btree = pg_sys::GetDefaultOpClass(self.kind.oid, BTREE);
-            if ours == Oid::INVALID || btree == Oid::INVALID {
+            let core = if self.hash.is_some() { HASH } else { BTREE };
+            let theirs = pg_sys::GetDefaultOpClass(self.kind.oid, core);
+            if ours == Oid::INVALID || theirs == Oid::INVALID {
                 return Ok(());
             }
             let is_default = pg_sys::get_opclass_family(ours) == *(*index).rd_opfamily.add(at);
             let input = pg_sys::get_opclass_input_type;
-            if !is_default || input(ours) == input(btree) {
+            if !is_default || input(ours) == input(theirs) {
                 return Ok(());
             }
         }
         let table = class::relation_name(self.table);
         let column = class::column_name(self.table, self.number).unwrap_or_default();
-        Err(Error::NotAdopted { table, column })
+        let method = if self.hash.is_some() { index_stmt::HASH_METHOD } else { index_stmt::METHOD };
+        let method = method.to_string_lossy().into_owned();
+        Err(Error::NotAdopted { table, column, method })
     }
 
     /// Raises an error if values that differ in bytes may be equal for the class's "=", which the index would not find.

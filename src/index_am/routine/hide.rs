@@ -42,11 +42,10 @@ unsafe fn hide(table: pg_sys::Oid, rel: *mut pg_sys::RelOptInfo) {
         if (*rel).indexlist.is_null() {
             return;
         }
-        let Some(method) = class::index_method(index_stmt::METHOD) else { return };
         let ours: Vec<_> = class::nodes((*rel).indexlist)
             .into_iter()
             .map(|node| node.cast::<pg_sys::IndexOptInfo>())
-            .filter(|info| (**info).relam == method)
+            .filter(|info| index_stmt::is_ours((**info).relam))
             .collect();
         if ours.is_empty() || !policy::is_sealed(table) {
             return;

@@ -7,6 +7,7 @@ mod arena;
 mod column;
 mod compare;
 mod datum;
+mod hash;
 pub mod hide;
 mod only;
 pub mod pages;
@@ -27,24 +28,44 @@ pub use write::sealed_for_build;
 
 use crate::pg::call::callback;
 
-/// nbtree's own routine, as `bthandler` makes it.
-fn nbtree() -> &'static pg_sys::IndexAmRoutine {
-    static ROUTINE: OnceLock<Routine> = OnceLock::new();
-    struct Routine(pg_sys::IndexAmRoutine);
-    // SAFETY: function pointers and flags of the server, never changed.
-    unsafe impl Send for Routine {}
-    // SAFETY: as above.
-    unsafe impl Sync for Routine {}
-    &ROUTINE
-        .get_or_init(|| {
+/// A routine of core's.
+struct Core(OnceLock<pg_sys::IndexAmRoutine>);
+
+// SAFETY: function pointers and flags of the server, never changed.
+unsafe impl Sync for Core {}
+
+impl Core {
+    const fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    /// As its handler makes it.
+    fn of(&self, handler: u32) -> &pg_sys::IndexAmRoutine {
+        self.0.get_or_init(|| {
             // SAFETY: the handler takes no argument that it looks at, and returns a palloc'd node.
             unsafe {
-                let handler = pg_sys::Oid::from_u32(pg_sys::F_BTHANDLER);
+                let handler = pg_sys::Oid::from_u32(handler);
                 let made = pg_sys::OidFunctionCall0Coll(handler, pg_sys::InvalidOid);
-                Routine(*made.cast_mut_ptr::<pg_sys::IndexAmRoutine>())
+                *made.cast_mut_ptr::<pg_sys::IndexAmRoutine>()
             }
         })
-        .0
+    }
+}
+
+/// nbtree's own routine, as `bthandler` makes it.
+fn nbtree() -> &'static pg_sys::IndexAmRoutine {
+    static ROUTINE: Core = Core::new();
+    ROUTINE.of(pg_sys::F_BTHANDLER)
+}
+
+/// A palloc'd copy of a routine, as a handler returns it.
+unsafe fn made(routine: pg_sys::IndexAmRoutine) -> pg_sys::Datum {
+    // SAFETY: palloc'd in one piece.
+    unsafe {
+        let made = pg_sys::palloc(size_of::<pg_sys::IndexAmRoutine>());
+        made.cast::<pg_sys::IndexAmRoutine>().write(routine);
+        pg_sys::Datum::from(made)
+    }
 }
 
 /// Our routine: nbtree's, with these callbacks replaced and these abilities taken away.
@@ -104,6 +125,7 @@ macro_rules! version_1 {
 
 version_1! {
     pg_finfo_sealed_btree_handler_wrapper
+    pg_finfo_sealed_hash_handler_wrapper
     pg_finfo_key_in_wrapper
     pg_finfo_key_out_wrapper
     pg_finfo_key_order_wrapper
@@ -121,10 +143,6 @@ pub unsafe extern "C-unwind" fn sealed_btree_handler_wrapper(
 ) -> pg_sys::Datum {
     callback!({
         // SAFETY: palloc'd in one piece, as core wants it.
-        unsafe {
-            let made = pg_sys::palloc(size_of::<pg_sys::IndexAmRoutine>());
-            made.cast::<pg_sys::IndexAmRoutine>().write(routine());
-            pg_sys::Datum::from(made)
-        }
+        unsafe { made(routine()) }
     })
 }

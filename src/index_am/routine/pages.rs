@@ -3,7 +3,7 @@
 use pgrx::pg_sys::{self, Oid};
 use sealed_crypto::{LayoutId, index_layout};
 
-use super::value;
+use super::{hash, value};
 use crate::pg::call::{self, Failure, call_c};
 use crate::pg::tuple::{self, varlena};
 use crate::pg::{class, index_stmt, worker};
@@ -31,13 +31,15 @@ struct Opaque {
 
 /// The sealed indexes of a table.
 pub fn sealed_indexes(table: Oid) -> Vec<Oid> {
-    let Some(method) = class::index_method(index_stmt::METHOD) else { return Vec::new() };
     let indexes = class::indexes(table).into_iter();
-    indexes.filter(|index| index.method == method).map(|index| index.oid).collect()
+    indexes.filter(|index| index_stmt::is_ours(index.method)).map(|index| index.oid).collect()
 }
 
 /// Whether an index holds a key, of whatever use, that is under none of these layouts.
 pub fn has_others(index: Oid, layouts: &[LayoutId]) -> bool {
+    if class::class(index).is_some_and(|class| hash::is_method(class.access_method)) {
+        return hash::layouts(index).iter().any(|layout| !layouts.contains(layout));
+    }
     let mut found = false;
     let others = |bytes: &[u8]| match index_layout(bytes) {
         Ok(layout) => !layouts.contains(&layout),
@@ -188,10 +190,17 @@ pub struct Page(Vec<u64>);
 
 /// Copies a page.
 pub unsafe fn copy(rel: pg_sys::Relation, block: u32) -> Page {
+    // SAFETY: the caller's.
+    unsafe { copy_of(rel, pg_sys::ForkNumber::MAIN_FORKNUM, block) }
+}
+
+/// Copies a page of any fork.
+pub unsafe fn copy_of(rel: pg_sys::Relation, fork: pg_sys::ForkNumber::Type, block: u32) -> Page {
     let mut page = vec![0_u64; pg_sys::BLCKSZ as usize / 8];
     // SAFETY: an open index; pinned and locked while it is copied.
     unsafe {
-        let buffer = pg_sys::ReadBuffer(rel, block);
+        let (normal, none) = (pg_sys::ReadBufferMode::RBM_NORMAL, std::ptr::null_mut());
+        let buffer = pg_sys::ReadBufferExtended(rel, fork, block, normal, none);
         pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
         let from = pg_sys::BufferGetPage(buffer).cast::<u64>();
         std::ptr::copy_nonoverlapping(from, page.as_mut_ptr(), page.len());
@@ -224,17 +233,34 @@ pub unsafe fn first_leaf(rel: pg_sys::Relation) -> Option<u32> {
 }
 
 impl Page {
-    fn bytes(&self) -> *const u8 {
+    /// Its 8 KiB.
+    pub fn bytes(&self) -> *const u8 {
         self.0.as_ptr().cast()
     }
 
-    fn opaque(&self) -> Option<&Opaque> {
-        // SAFETY: 8 KiB, aligned; the place is held against that.
-        unsafe {
-            let special = usize::from((*self.bytes().cast::<pg_sys::PageHeaderData>()).pd_special);
-            let fits = special % 8 == 0 && special + size_of::<Opaque>() <= pg_sys::BLCKSZ as usize;
-            fits.then(|| &*self.bytes().add(special).cast::<Opaque>())
+    /// Four bytes of it; zero behind its end.
+    pub fn word(&self, at: usize) -> u32 {
+        let end = pg_sys::BLCKSZ as usize;
+        // SAFETY: 8 KiB, of which these are.
+        if at + 4 <= end {
+            unsafe { self.bytes().add(at).cast::<u32>().read_unaligned() }
+        } else {
+            0
         }
+    }
+
+    /// Where its special space begins, if that has so many bytes.
+    pub fn special(&self, len: usize) -> Option<usize> {
+        // SAFETY: a page begins with its header.
+        let special =
+            usize::from(unsafe { (*self.bytes().cast::<pg_sys::PageHeaderData>()).pd_special });
+        (special % 8 == 0 && special + len <= pg_sys::BLCKSZ as usize).then_some(special)
+    }
+
+    fn opaque(&self) -> Option<&Opaque> {
+        let special = self.special(size_of::<Opaque>())?;
+        // SAFETY: 8 KiB, aligned, and it is in there.
+        Some(unsafe { &*self.bytes().add(special).cast::<Opaque>() })
     }
 
     /// Its flags.
@@ -251,7 +277,8 @@ impl Page {
         self.next().is_some()
     }
 
-    fn items(&self) -> impl Iterator<Item = &[u8]> {
+    /// Its lines, each whole.
+    pub fn items(&self) -> impl Iterator<Item = &[u8]> {
         // SAFETY: the page is this one, whole; each line is held against its length.
         unsafe {
             let page = self.bytes();
@@ -382,7 +409,6 @@ pub fn remove_left(table: Oid) -> Result<(), Failure> {
 
 /// Those, also ones that nobody may use any more.
 fn left_indexes(table: Oid) -> Vec<Oid> {
-    let Some(method) = class::index_method(index_stmt::METHOD) else { return Vec::new() };
     let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
     let mut found = Vec::new();
     // SAFETY: a scan of pg_index, whose tuples begin with this struct.
@@ -410,7 +436,8 @@ fn left_indexes(table: Oid) -> Vec<Oid> {
     found.retain(|index| {
         let Some(class) = class::class(*index) else { return false };
         let number = class.name.trim_end_matches(|c: char| c.is_ascii_digit());
-        class.access_method == method && (number.ends_with("_ccnew") || number.ends_with("_ccold"))
+        index_stmt::is_ours(class.access_method)
+            && (number.ends_with("_ccnew") || number.ends_with("_ccold"))
     });
     found
 }

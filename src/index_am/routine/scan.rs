@@ -49,7 +49,7 @@ pub fn transaction_end() {
 }
 
 /// Puts the real index back, whatever happens.
-struct Swapped {
+pub struct Swapped {
     scan: pg_sys::IndexScanDesc,
     real: pg_sys::Relation,
     shadow: Use,
@@ -57,7 +57,8 @@ struct Swapped {
 }
 
 impl Swapped {
-    unsafe fn new(scan: pg_sys::IndexScanDesc) -> Self {
+    /// Until this is dropped, the scan's index is the shadow.
+    pub unsafe fn new(scan: pg_sys::IndexScanDesc) -> Self {
         // SAFETY: an open scan of an open index.
         unsafe {
             let real = (*scan).indexRelation;
@@ -66,6 +67,13 @@ impl Swapped {
             let _scanned = shadow.scanned();
             Self { scan, real, shadow, _scanned }
         }
+    }
+}
+
+impl Swapped {
+    /// The shadow.
+    pub fn shadow(&self) -> &Use {
+        &self.shadow
     }
 }
 

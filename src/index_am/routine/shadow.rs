@@ -8,9 +8,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use pgrx::pg_sys::{self, Oid};
+use sealed_crypto::LayoutId;
 
-use super::column::{BTREE, Column, ORDER};
-use super::{compare, only};
+use super::column::{BTREE, Column, HASH, ORDER};
+use super::{compare, hash, only};
 use crate::error::Error;
 use crate::index_am::key::How;
 use crate::pg::index_stmt;
@@ -32,6 +33,8 @@ pub struct Shadow {
     columns: Vec<Box<Column>>,
     /// Of the columns as an index-only scan shows them; null until one does.
     shown: Cell<pg_sys::TupleDesc>,
+    /// Of an index of keyed hashes, the layout that they are under, once it was looked up.
+    layout: Cell<Option<LayoutId>>,
     definition: Definition,
     /// For what comparison functions keep, and nbtree's copy of the metapage.
     memory: pg_sys::MemoryContext,
@@ -82,6 +85,12 @@ impl Use {
         unsafe { &(*self.0).columns }
     }
 
+    /// The table.
+    pub fn table(&self) -> Oid {
+        // SAFETY: as above.
+        unsafe { (*self.0).definition.table }
+    }
+
     /// The numbers of its columns in the table.
     pub fn numbers(&self) -> &[i16] {
         // SAFETY: as above.
@@ -109,6 +118,36 @@ impl Use {
     pub fn key_type(&self) -> Oid {
         // SAFETY: as above.
         unsafe { (*self.0).types.first().copied().unwrap_or(Oid::INVALID) }
+    }
+
+    /// Whether it is an index of keyed hashes.
+    pub fn is_hash(&self) -> bool {
+        self.columns().first().is_some_and(|column| column.hash.is_some())
+    }
+
+    /// The layout that the codes of an index of keyed hashes are under: the file says it.
+    pub fn layout(&self) -> Result<LayoutId, Error> {
+        // SAFETY: as above; no page is locked where this is asked.
+        unsafe {
+            if let Some(layout) = (*self.0).layout.get() {
+                return Ok(layout);
+            }
+            let layout = hash::layout(self.relation(), (*self.0).definition.table)?;
+            (*self.0).layout.set(Some(layout));
+            Ok(layout)
+        }
+    }
+
+    /// Says under which layout the codes are that are about to be built. hash writes it into the file as the OID of its
+    /// hash function (`hashm_procid`), which it never reads.
+    pub fn set_layout(&self, layout: LayoutId) {
+        // SAFETY: as above; of an index of keyed hashes the first procedure is no function's.
+        unsafe {
+            (*self.0).layout.set(Some(layout));
+            if let Some(first) = (&mut (*self.0).procedures).first_mut() {
+                *first = Oid::from_u32(layout.get());
+            }
+        }
     }
 
     /// Makes it the one that is being scanned; returns what was.
@@ -309,15 +348,23 @@ unsafe fn make(index: pg_sys::Relation) -> Result<Shadow, Error> {
         let columns = (0..definition.numbers.len())
             .map(|at| Column::of(index, at, memory).map(Box::new))
             .collect::<Result<Vec<_>, _>>()?;
-        let (family, input) = key_class(index);
-        let order = pg_sys::get_opfamily_proc(family, input, input, ORDER);
         let (keys, procs) = (definition.families.len(), usize::from((*real.rd_indam).amsupport));
         let (mut functions, mut procedures) = (Vec::new(), Vec::new());
+        // What a scan or an insertion of an index of keyed hashes gives to hash is the code itself.
+        let is_hash = !(*real.rd_indam).amcanorder;
+        let (families, types, address, oid): (_, _, pg_sys::PGFunction, _) = if is_hash {
+            let same = Oid::from_u32(pg_sys::F_HASHINT4);
+            (definition.families.clone(), definition.inputs.clone(), Some(hash::code), same)
+        } else {
+            let (family, input) = key_class(index);
+            let order = pg_sys::get_opfamily_proc(family, input, input, ORDER);
+            let of_all = |oid| vec![oid; columns.len()];
+            (of_all(family), of_all(input), Some(compare::key_order_wrapper), order)
+        };
         for column in &columns[..keys] {
-            let address: pg_sys::PGFunction = Some(compare::key_order_wrapper);
-            functions.push(compare::function(address, order, column, memory));
+            functions.push(compare::function(address, oid, column, memory));
             functions.resize_with(functions.len() + procs - 1, Default::default);
-            procedures.push(order);
+            procedures.push(oid);
             procedures.resize(procedures.len() + procs - 1, Oid::INVALID);
         }
         let shadow = Shadow {
@@ -326,9 +373,10 @@ unsafe fn make(index: pg_sys::Relation) -> Result<Shadow, Error> {
             options: Vec::new(),
             functions,
             procedures,
-            families: vec![family; columns.len()],
-            types: vec![input; columns.len()],
+            families,
+            types,
             columns,
+            layout: Cell::new(None),
             shown: Cell::new(std::ptr::null_mut()),
             definition,
             memory,
@@ -400,7 +448,9 @@ fn fill(s: &mut Shadow, real: &pg_sys::RelationData) {
         false => How::Random,
     };
     s.columns.iter().for_each(|column| column.how.set(how));
-    s.class.relam = BTREE;
+    s.layout.set(None);
+    let is_hash = s.columns.first().is_some_and(|column| column.hash.is_some());
+    s.class.relam = if is_hash { HASH } else { BTREE };
     s.rel.rd_smgr = smgr;
     s.rel.rd_refcnt = refcnt;
     s.rel.rd_rel = &mut s.class;

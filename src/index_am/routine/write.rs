@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use pgrx::pg_sys::{self, Datum};
 
 use super::shadow::{self, Use};
-use super::{arena, nbtree, scan, value};
+use super::{arena, hash, nbtree, scan, value};
 use crate::error::Error;
 use crate::index_am::key;
 use crate::pg::call::{call_c, callback};
@@ -18,6 +18,16 @@ pub struct Sealed([Datum; pg_sys::INDEX_MAX_KEYS as usize], usize);
 impl Sealed {
     unsafe fn new(shadow: &Use, values: *const Datum, isnull: *const bool) -> Self {
         let mut sealed = Self([Datum::null(); pg_sys::INDEX_MAX_KEYS as usize], 0);
+        if shadow.is_hash() {
+            // SAFETY: as below, of one column; a code is passed by value.
+            unsafe {
+                if !*isnull {
+                    let code = hash::of(shadow, None, *values);
+                    sealed.0[0] = code.unwrap_or_else(|error| error.report());
+                }
+            }
+            return sealed;
+        }
         // SAFETY: core passes a value and a flag for each column.
         unsafe {
             for (at, column) in shadow.columns().iter().enumerate() {
@@ -52,13 +62,46 @@ pub unsafe fn sealed_for_build(
 ) {
     // SAFETY: an open index, or the shadow that `ambuild` has passed on: its routine is ours.
     unsafe {
-        if (*(*index).rd_indam).ambuild.map(|f| f as usize) != Some(ambuild as *const () as usize) {
+        let build = (*(*index).rd_indam).ambuild.map(|f| f as usize);
+        let ours = [ambuild as *const () as usize, hash::ambuild as *const () as usize];
+        if !build.is_some_and(|build| ours.contains(&build)) {
             return body(values);
         }
         let shadow = shadow::of_written(index);
         let mut sealed = Sealed::new(&shadow, values, isnull);
         body(sealed.0.as_mut_ptr());
         sealed.free();
+    }
+}
+
+/// What a build of either kind begins with.
+pub unsafe fn prepare(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+) -> Result<shadow::Use, Error> {
+    // SAFETY: arguments of core's.
+    unsafe {
+        // The rows of another table do not pass by `sealed_for_build`, and it has no keys.
+        if policy::sealed_method() != Some((*(*heap).rd_rel).relam) {
+            let relation = crate::pg::relation::name((*heap).rd_id);
+            let method = pg_sys::get_am_name((*(*index).rd_rel).relam);
+            let method = std::ffi::CStr::from_ptr(method).to_string_lossy().into_owned();
+            return Err(Error::IndexNotSealed { relation, method });
+        }
+        let shadow = shadow::of(index)?;
+        for (at, column) in shadow.columns().iter().enumerate() {
+            if column.is_key() {
+                column.check_adopted(index, at)?;
+                column.check_collation(index, at)?;
+            }
+        }
+        // So that no later transaction puts a key under a layout into it that it takes away again (`index_layout`).
+        // pg_upgrade puts the file of the old server in its place.
+        if !xact::is_binary_upgrade() {
+            key::make_layout((*(*index).rd_index).indrelid)?;
+        }
+        scan::bring_keys(index);
+        Ok(shadow)
     }
 }
 
@@ -70,24 +113,7 @@ pub unsafe extern "C-unwind" fn ambuild(
     callback!({
         // SAFETY: arguments of core's.
         unsafe {
-            // The rows of another table do not pass by `sealed_for_build`, and it has no keys.
-            if policy::sealed_method() != Some((*(*heap).rd_rel).relam) {
-                let relation = crate::pg::relation::name((*heap).rd_id);
-                Error::IndexNotSealed { relation }.report();
-            }
-            let shadow = shadow::of(index).unwrap_or_else(|error| error.report());
-            for (at, column) in shadow.columns().iter().enumerate() {
-                if column.is_key() {
-                    column.check_adopted(index, at).unwrap_or_else(|error| error.report());
-                    column.check_collation(index, at).unwrap_or_else(|error| error.report());
-                }
-            }
-            // So that no later transaction puts a key under a layout into it that it takes away again (`index_layout`).
-            // pg_upgrade puts the file of the old server in its place.
-            if !xact::is_binary_upgrade() {
-                key::make_layout((*(*index).rd_index).indrelid).unwrap_or_else(|e| e.report());
-            }
-            scan::bring_keys(index);
+            let shadow = prepare(heap, index).unwrap_or_else(|error| error.report());
             let build = nbtree().ambuild.unwrap_unchecked();
             let relation = shadow.relation();
             let _opened = arena::Used;

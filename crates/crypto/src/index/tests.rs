@@ -97,3 +97,12 @@ fn lengths_and_formats_are_checked() {
     let opened = key.open_long(&mut SubkeyCache::new(), &short, &mut out);
     assert_eq!(opened, Err(Error::WrongLength));
 }
+
+#[test]
+fn a_hash_depends_on_the_key_alone() {
+    let hash = |dek, layout, column| key(dek, layout, column).hash(7);
+    assert_eq!(hash(1, 5, 2), hash(1, 5, 2));
+    for other in [hash(2, 5, 2), hash(1, 6, 2), hash(1, 5, 3), key(1, 5, 2).hash(8), 7] {
+        assert_ne!(hash(1, 5, 2), other);
+    }
+}

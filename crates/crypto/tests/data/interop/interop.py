@@ -104,6 +104,13 @@ def open_index(f):
     return gcm.decrypt(nonce[12:], s[38:] + s[22:38], aad)
 
 
+def index_hash(f):
+    column = f["column"][2:]
+    base = expand(f["dek"], b"index v1" + f["table"] + f["layout"])
+    aes = Cipher(algorithms.AES(expand(base, b"hash v1" + column)), modes.ECB()).encryptor()
+    return aes.update(f["plain"] + bytes(12))[:4]
+
+
 def open_seed(f):
     blob = f["blob"]
     name, salt, commitment = blob[:23], blob[23:55], blob[55:87]
@@ -153,6 +160,9 @@ def check(directory):
         f = read(Path(directory, "../v3"), name)
         assert open_index(f) == f["plain"], name
         print(name + ": opens")
+    f = read(Path(directory, "../v3"), "index_hash")
+    assert index_hash(f) == f["hash"]
+    print("index_hash: the same")
     for suite in SUITES:
         f = read(directory, "seed_" + suite)
         assert open_seed(f) == f["seed"]
