@@ -105,7 +105,7 @@ class Table:
 
     def index(self):
         rng = self.rng
-        if rng.random() < 0.15:
+        if self.indexes and rng.random() < 0.15:
             hashed = [name for name, kind in list(self.columns.items()) + [("id", "int8")] if kind not in NO_HASH]
             return f"CREATE INDEX ON {self.name} USING :hash ({rng.choice(hashed)});"
         keys = []

@@ -49,6 +49,7 @@ my $tables = q{SET client_min_messages = error; SET sealed.plaintext_index = all
 	INSERT INTO client SELECT g, 'new ' || g, noise(g, 9000), NULL, NULL, NULL, 'later' FROM generate_series(201, 220) g;
 	CREATE INDEX client_name ON client (name);                      -- a plaintext index that only the session's setting allowed
 	CREATE INDEX client_sealed ON client USING sealed_btree (name, id);
+	CREATE INDEX client_hash ON client USING sealed_hash (name);
 	CREATE INDEX client_lower ON client (lower(big)) WHERE id < 0;
 	CREATE TABLE empty (a int) USING sealed_heap;
 	CREATE TABLE part (id int, v text) PARTITION BY RANGE (id);
@@ -139,6 +140,7 @@ for my $mode ('--copy', '--link', '--swap') {
 		'client 2, cols 1, converted 1, empty 0, fast 1, frozen 1, m 1, part1 1, rewritten 1, unfilled 1', "$mode: sealed.tables");
 	answers($new, 'bank', q{SET enable_seqscan = off; SELECT count(*) FROM client WHERE name = 'name 5!'}, '1', "$mode: the plaintext index came along");
 	answers($new, 'bank', q{SELECT count(*) FROM sealed.verify_index('client_sealed')}, '0', "$mode: the index with sealed keys came along");
+	answers($new, 'bank', q{SELECT count(*) FROM sealed.verify_index('client_hash')}, '0', "$mode: and the one with keyed hashes");
 	answers($new, 'bank', q{SELECT pg_has_role('teller', 'sealed_auditor', 'MEMBER')}, 't', "$mode: roles");
 	# and everything goes on
 	my ($rc, undef, $err) = $new->psql('bank', q{INSERT INTO client (id, name, big) VALUES (900, 'after', noise(900, 5000)); UPDATE client SET big = big || '?' WHERE id = 3; INSERT INTO empty VALUES (1);
@@ -149,6 +151,7 @@ for my $mode ('--copy', '--link', '--swap') {
 	answers($new, 'bank', q{SELECT count(*), count(*) FILTER (WHERE id = 900 AND big = noise(900, 5000)), (SELECT count(*) FROM sealed.keys WHERE kind = 'data' AND relation IS NULL) FROM client}, '210|1|0', "$mode: after a restart");
 	undamaged($new, 'bank', "$mode, later");
 	answers($new, 'bank', q{SELECT count(*) FROM sealed.verify_index('client_sealed')}, '0', "$mode, later: and is whole");
+	answers($new, 'bank', q{SELECT count(*) FROM sealed.verify_index('client_hash')}, '0', "$mode, later: so is the other");
 	$new->stop;
 	unlike(slurp_bytes($new->logfile), qr/PANIC|terminated by signal/, "$mode: nothing crashed");
 }
