@@ -40,9 +40,16 @@ $node->wait_for_catchup($replica);
 my $want = '3000|4711|4712|11111';
 is(join('|', map { by_index($node, $_) } @questions), $want, 'all are found');
 is(join('|', map { by_index($replica, $_) } @questions), $want, 'on a replica too');
+# An unlogged one is empty after a crash, made of its init fork; its key is the one that the fork names.
+$node->safe_psql('postgres', q{CREATE UNLOGGED TABLE ul (n int8) USING sealed_heap; CREATE INDEX ul_n ON ul USING sealed_hash (n); INSERT INTO ul VALUES (1)});
 $node->stop('immediate');
 $node->start;
 is(join('|', map { by_index($node, $_) } @questions), $want, 'and after a crash');
+$node->safe_psql('postgres', q{INSERT INTO ul VALUES (2); SELECT sealed.rotate_data_key('ul'); CALL sealed.wait('ul', '1 minute')});
+$node->stop('immediate');
+$node->start;
+$node->safe_psql('postgres', 'INSERT INTO ul VALUES (3)');
+is(by_index($node, q{SELECT n || (SELECT string_agg(state, ' ' ORDER BY version) FROM sealed.keys WHERE relation = 'ul'::regclass) FROM ul WHERE n = 3}), '3retired active', 'an unlogged one is under the newest key');
 
 # A rotation with writers beside it: the indexes are built anew under the new key before the old one retires, and every row is found all the time.
 my $script = $node->basedir . '/rows.sql';

@@ -26,6 +26,7 @@ SET client_min_messages = warning; SET sealed.reseal = on; SELECT sealed.rotate_
 SELECT version, state FROM sealed.keys WHERE relation = 't'::regclass; SELECT found(); INSERT INTO t (id) VALUES (-2); SELECT id FROM t WHERE id = -2;
 SELECT count(*) FROM sealed.verify_index('t_id'); SELECT count(*) FROM sealed.verify_index('t_b'); SELECT count(*) FROM sealed.verify('t');
 CREATE TEMP TABLE tt (a int); CREATE INDEX ON tt USING sealed_hash (a); INSERT INTO tt SELECT generate_series(1, 100); SELECT a FROM tt WHERE a = 50;
+CREATE TEMP TABLE oc (a int) ON COMMIT DELETE ROWS; CREATE INDEX ON oc USING sealed_hash (a); INSERT INTO oc VALUES (1); SELECT sealed.rotate_data_key('oc'); BEGIN; INSERT INTO oc VALUES (2); SELECT a FROM oc WHERE a = 2; COMMIT; BEGIN; INSERT INTO oc VALUES (3); SELECT a FROM oc WHERE a = 3; SAVEPOINT s; TRUNCATE oc; INSERT INTO oc VALUES (4); SELECT a FROM oc WHERE a = 4; ROLLBACK TO s; SELECT a FROM oc WHERE a = 3; COMMIT;
 CREATE UNLOGGED TABLE ul (a int); CREATE INDEX ON ul USING sealed_hash (a); INSERT INTO ul SELECT generate_series(1, 100); SELECT a FROM ul WHERE a = 50;
 -- a table without a key that gets one by its index; many rows, whose build sorts
 CREATE TABLE e (a int); CREATE INDEX ON e USING sealed_hash (a); SELECT count(*) FROM sealed.keys WHERE relation = 'e'::regclass; INSERT INTO e VALUES (1); SELECT a FROM e WHERE a = 1;

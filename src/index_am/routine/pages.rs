@@ -240,13 +240,10 @@ impl Page {
 
     /// Four bytes of it; zero behind its end.
     pub fn word(&self, at: usize) -> u32 {
-        let end = pg_sys::BLCKSZ as usize;
-        // SAFETY: 8 KiB, of which these are.
-        if at + 4 <= end {
-            unsafe { self.bytes().add(at).cast::<u32>().read_unaligned() }
-        } else {
-            0
-        }
+        // SAFETY: 8 KiB, aligned for anything.
+        let bytes = unsafe { std::slice::from_raw_parts(self.bytes(), pg_sys::BLCKSZ as usize) };
+        let word = bytes.get(at..).and_then(<[u8]>::first_chunk);
+        word.map_or(0, |word| u32::from_ne_bytes(*word))
     }
 
     /// Where its special space begins, if that has so many bytes.

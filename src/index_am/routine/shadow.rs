@@ -143,8 +143,9 @@ impl Use {
     pub fn set_layout(&self, layout: LayoutId) {
         // SAFETY: as above; of an index of keyed hashes the first procedure is no function's.
         unsafe {
-            (*self.0).layout.set(Some(layout));
-            if let Some(first) = (&mut (*self.0).procedures).first_mut() {
+            let shadow = &mut *self.0;
+            shadow.layout.set(Some(layout));
+            if let Some(first) = shadow.procedures.first_mut() {
                 *first = Oid::from_u32(layout.get());
             }
         }
