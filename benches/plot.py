@@ -12,7 +12,9 @@ def read(text):
     found = {}
     for major, block in re.findall(r"<!-- bench (\d+): begin.*?-->(.*?)<!-- bench \1: end -->", text, re.S):
         cells = [[c.strip() for c in line.strip("|").split("|")] for line in block.splitlines() if line.startswith("| ") and not line.startswith("| |")]
-        found[major] = {c[0]: (float(c[3]), float(c[5]) if c[5] else None) for c in cells}
+        # A table of before has other columns.
+        if all(re.fullmatch(r"[\d.]*", c[5]) for c in cells):
+            found[major] = {c[0]: (float(c[3]), float(c[5]) if c[5] else None) for c in cells}
     return found
 
 
