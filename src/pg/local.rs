@@ -1,27 +1,30 @@
 //! Variables of a backend.
 //!
-//! A backend is one thread, but for what `exit` does: the C library drops the variables of the thread before it calls
-//! what is registered with `atexit`, and that is where PostgreSQL ends the transaction of a process that something told
-//! to exit (`atexit_callback` of `storage/ipc/ipc.c`; `vacuum_delay_point` does when the postmaster is gone). What that
-//! end calls in us must find its variables: these are never dropped.
+//! A backend is one thread: so they are plain statics. Thread-local variables, which Rust has for what is not
+//! `Sync`, cost a call (`__tls_get_addr`) at each use in a library that is loaded late, and are dropped too early: the C
+//! library does that before it calls what is registered with `atexit`, and that is where PostgreSQL ends the transaction
+//! of a process that something told to exit (`atexit_callback` of `storage/ipc/ipc.c`; `vacuum_delay_point` does when the
+//! postmaster is gone). What that end calls in us must find its variables.
 
-use std::cell::{Cell, RefCell};
-use std::mem::ManuallyDrop;
-use std::thread::LocalKey;
+use std::cell::{Cell, LazyCell, RefCell};
 
 /// A variable of this backend, made by [`backend_local!`]. Has the methods of `LocalKey`.
-pub struct Local<T: 'static>(LocalKey<ManuallyDrop<T>>);
+pub struct Local<T: 'static>(LazyCell<T>);
+
+// SAFETY: PostgreSQL runs no code of ours in another thread than the one of the process (nor does pgrx let it), and we
+// start none. A process that is forked has its own copy.
+unsafe impl<T> Sync for Local<T> {}
 
 impl<T> Local<T> {
     /// For the macro.
-    pub const fn new(key: LocalKey<ManuallyDrop<T>>) -> Self {
-        Self(key)
+    pub const fn new(make: fn() -> T) -> Self {
+        Self(LazyCell::new(make))
     }
 
     /// Calls `body` with it.
     #[inline]
     pub fn with<R>(&'static self, body: impl FnOnce(&T) -> R) -> R {
-        self.0.with(|value| body(value))
+        body(&self.0)
     }
 }
 
@@ -87,21 +90,12 @@ impl<T> Local<RefCell<T>> {
 macro_rules! backend_local {
     () => {};
     ($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = const $value:block; $($rest:tt)*) => {
-        $crate::pg::local::backend_local!(@one $(#[$meta])* $vis $name $type, const { ::std::mem::ManuallyDrop::new($value) });
-        $crate::pg::local::backend_local!($($rest)*);
+        $crate::pg::local::backend_local!($(#[$meta])* $vis static $name: $type = $value; $($rest)*);
     };
     ($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $value:expr; $($rest:tt)*) => {
-        $crate::pg::local::backend_local!(@one $(#[$meta])* $vis $name $type, ::std::mem::ManuallyDrop::new($value));
-        $crate::pg::local::backend_local!($($rest)*);
-    };
-    (@one $(#[$meta:meta])* $vis:vis $name:ident $type:ty, $($value:tt)*) => {
         $(#[$meta])*
-        $vis static $name: $crate::pg::local::Local<$type> = {
-            ::std::thread_local! {
-                static KEY: ::std::mem::ManuallyDrop<$type> = $($value)*;
-            }
-            $crate::pg::local::Local::new(KEY)
-        };
+        $vis static $name: $crate::pg::local::Local<$type> = $crate::pg::local::Local::new(|| $value);
+        $crate::pg::local::backend_local!($($rest)*);
     };
 }
 pub(crate) use backend_local;
