@@ -21,6 +21,15 @@ const PREFIX: usize = 3;
 /// that the null bitmap and the data land where they belong.
 const BODY_AT: usize = HEADER - PREFIX;
 
+/// From this bit on the flags of `RowBody` are those of `t_infomask`.
+const FLAGS_FROM: u32 = RowBody::HAS_NULL.trailing_zeros();
+const _: () = assert!(
+    RowBody::NATTS == NATTS_MASK
+        && RowBody::HAS_NULL >> FLAGS_FROM == pg_sys::HEAP_HASNULL as u16
+        && RowBody::HAS_VARWIDTH >> FLAGS_FROM == pg_sys::HEAP_HASVARWIDTH as u16
+        && RowBody::HAS_EXTERNAL >> FLAGS_FROM == pg_sys::HEAP_HASEXTERNAL as u16
+);
+
 /// Whether the tuple has the shape of a sealed row.
 #[inline]
 pub(super) unsafe fn is_sealed(t: pg_sys::HeapTuple) -> bool {
@@ -76,23 +85,14 @@ pub(super) unsafe fn write_header(
     // SAFETY: as for `views`.
     unsafe {
         let (_, body) = views(sealed, buffer);
-        let Ok(shape) = RowBody::parse(body) else { return false };
+        let Some((info, hoff)) = RowBody::fields(body) else { return false };
         let from = &*(*sealed).t_data;
         std::ptr::copy_nonoverlapping((*sealed).t_data.cast::<u8>(), buffer, BODY_AT - 2);
         let to = &mut *buffer.cast::<pg_sys::HeapTupleHeaderData>();
-        let mut bits = 0;
-        if shape.has_null {
-            bits |= pg_sys::HEAP_HASNULL as u16;
-        }
-        if shape.has_varwidth {
-            bits |= pg_sys::HEAP_HASVARWIDTH as u16;
-        }
-        if shape.has_external {
-            bits |= pg_sys::HEAP_HASEXTERNAL as u16;
-        }
-        to.t_infomask2 = from.t_infomask2 & !NATTS_MASK | shape.natts;
-        to.t_infomask = from.t_infomask & !BODY_BITS | bits;
-        to.t_hoff = shape.hoff;
+        let natts = info & RowBody::NATTS;
+        to.t_infomask2 = from.t_infomask2 & !NATTS_MASK | natts;
+        to.t_infomask = from.t_infomask & !BODY_BITS | (info ^ natts) >> FLAGS_FROM;
+        to.t_hoff = hoff;
         head.t_len = (*sealed).t_len - GROWTH as u32;
         head.t_self = (*sealed).t_self;
         head.t_tableOid = (*sealed).t_tableOid;

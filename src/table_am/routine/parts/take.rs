@@ -129,10 +129,12 @@ impl Columns {
         values: &mut [pg_sys::Datum],
         isnull: &mut [bool],
     ) -> bool {
-        let (Some(end), Ok(shape)) = (self.straight, RowBody::parse(body)) else { return false };
-        let data = (PREFIX + usize::from(shape.hoff)).wrapping_sub(HEADER);
-        if shape.has_null
-            || shape.natts < self.count
+        let (Some(end), Some((info, hoff))) = (self.straight, RowBody::fields(body)) else {
+            return false;
+        };
+        let data = (PREFIX + usize::from(hoff)).wrapping_sub(HEADER);
+        if info & RowBody::HAS_NULL != 0
+            || info & RowBody::NATTS < self.count
             || body.len().checked_sub(data).is_none_or(|len| len < usize::from(end))
         {
             return false;
