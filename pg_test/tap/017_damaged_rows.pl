@@ -58,6 +58,7 @@ for my $t ('a', 'b', 'c') {
 		"$t: sealed.verify says which row, which column, which chunk");
 }
 refused($node, 'postgres', 'SELECT * FROM a', 'XX001', 'row \(0,3\) of sealed table "a" is damaged', 'reading the table');
+answers($node, 'postgres', q{SELECT string_agg(v, ' ') FROM (SELECT v FROM a LIMIT 2) s}, 'v1 v2', 'reading up to the row before it');
 refused($node, 'postgres', q{SELECT big FROM a WHERE ctid = '(0,6)'}, 'XX001', 'chunk 1 of large value \d+ of "a" is damaged', 'reading the large value');
 answers($node, 'postgres', q{SELECT v, length(substr(big, 1, 400)) FROM a WHERE ctid = '(0,6)'}, 'v6|400', 'the rest of that row, and its whole chunks');
 answers($node, 'postgres', good('a'), '8|t', 'the other rows');

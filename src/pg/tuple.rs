@@ -146,8 +146,22 @@ pub unsafe fn attribute_name(desc: pg_sys::TupleDesc, index: usize) -> String {
     }
 }
 
+/// The page in a buffer (`BufferGetPage` of `storage/bufmgr.h`; pgrx's is a call).
+#[inline(always)]
+pub unsafe fn page(buffer: pg_sys::Buffer) -> pg_sys::Page {
+    // SAFETY: the caller has the buffer pinned.
+    unsafe {
+        if buffer > 0 {
+            pg_sys::BufferBlocks.add((buffer as usize - 1) * pg_sys::BLCKSZ as usize).cast()
+        } else {
+            pg_sys::BufferGetPage(buffer)
+        }
+    }
+}
+
 /// The tuple at `offset` of a page and its length, if the line pointer leads to one (`PageGetItemId`,
 /// `PageGetItem` of `storage/bufpage.h`, which pgrx has not for every version).
+#[inline(always)]
 pub unsafe fn item(
     page: pg_sys::Page,
     offset: pg_sys::OffsetNumber,
@@ -156,9 +170,10 @@ pub unsafe fn item(
     unsafe {
         let page = page.cast::<u8>();
         let lines = page.add(PAGE_HEADER).cast::<pg_sys::ItemIdData>();
-        let line = &*lines.add(usize::from(offset) - 1);
-        (line.lp_flags() == pg_sys::LP_NORMAL)
-            .then(|| (page.add(line.lp_off() as usize).cast(), line.lp_len()))
+        // lp_off 15 bits, lp_flags 2, lp_len 15, from the lowest; bindgen reads bit fields bit by bit.
+        let line = lines.add(usize::from(offset) - 1).cast::<u32>().read();
+        (line >> 15 & 3 == pg_sys::LP_NORMAL)
+            .then(|| (page.add((line & 0x7fff) as usize).cast(), line >> 17))
     }
 }
 

@@ -36,6 +36,81 @@ macro_rules! of_heap {
     };
 }
 
+/// Puts the next row of the page that a scan is on into the slot; false if heap's callback has to be asked.
+///
+/// heapam looks for the visible rows of a page once (`rs_vistuples`), and hands out one after the other
+/// (heapgettup_pagemode() and heap_getnextslot() of access/heap/heapam.c). What it does between two rows of a page is
+/// done here, without its three calls: a third of the time of count(*).
+#[inline]
+unsafe fn next_of_page(
+    scan: pg_sys::TableScanDesc,
+    direction: pg_sys::ScanDirection::Type,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> bool {
+    // SAFETY: heap began the scan, so it is a `HeapScanDescData`. That the slot shows `rs_ctup` says that heap put
+    // a row of `rs_cbuf` there, which both keep pinned, and that `rs_vistuples` and `t_self` are of that page.
+    unsafe {
+        let all = pg_sys::ScanOptions::SO_ALLOW_PAGEMODE;
+        let heap = &mut *scan.cast::<pg_sys::HeapScanDescData>();
+        let index = heap.rs_cindex + 1;
+        if direction != pg_sys::ScanDirection::ForwardScanDirection
+            || (*scan).rs_flags & all == 0
+            || !(*scan).rs_key.is_null()
+            || !heap.rs_inited
+            || index >= heap.rs_ntuples
+            || !slot::shows(slot, &raw mut heap.rs_ctup, heap.rs_cbuf)
+            || may_be_too_old()
+            || !count_returned((*scan).rs_rd)
+        {
+            return false;
+        }
+        let page = tuple::page(heap.rs_cbuf);
+        let offset = heap.rs_vistuples[index as usize];
+        let Some((data, len)) = tuple::item(page, offset) else { return false };
+        heap.rs_cindex = index;
+        heap.rs_ctup.t_data = data;
+        heap.rs_ctup.t_len = len;
+        heap.rs_ctup.t_self.ip_posid = offset;
+        let opens = slot::is_open(slot);
+        slot::next(slot);
+        if opens && index + 1 < heap.rs_ntuples {
+            let next = tuple::item(page, heap.rs_vistuples[index as usize + 1]);
+            slot::expect(slot, next.unwrap_or((std::ptr::null_mut(), 0)));
+        }
+        true
+    }
+}
+
+/// Whether `TestForOldSnapshot()` may raise, which is for heap to ask.
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+#[inline]
+fn may_be_too_old() -> bool {
+    // SAFETY: a setting, fixed at server start.
+    unsafe { pg_sys::old_snapshot_threshold >= 0 }
+}
+
+#[cfg(any(feature = "pg17", feature = "pg18"))]
+#[inline]
+fn may_be_too_old() -> bool {
+    false
+}
+
+/// `pgstat_count_heap_getnext()`; false if the table has no counters yet.
+#[inline]
+unsafe fn count_returned(rel: pg_sys::Relation) -> bool {
+    // SAFETY: an open relation; its counters belong to this backend.
+    unsafe {
+        match (*rel).pgstat_info.as_mut() {
+            #[cfg(feature = "pg15")]
+            Some(stat) => stat.t_counts.t_tuples_returned += 1,
+            #[cfg(not(feature = "pg15"))]
+            Some(stat) => stat.counts.tuples_returned += 1,
+            None => return !(*rel).pgstat_enabled,
+        }
+    }
+    true
+}
+
 pub unsafe extern "C-unwind" fn scan_getnextslot(
     scan: pg_sys::TableScanDesc,
     direction: pg_sys::ScanDirection::Type,
@@ -43,6 +118,9 @@ pub unsafe extern "C-unwind" fn scan_getnextslot(
 ) -> bool {
     // SAFETY: arguments as heap's callback takes them; see the module's note.
     unsafe {
+        if next_of_page(scan, direction, slot) {
+            return true;
+        }
         through!(slot, (*scan).rs_rd, |r: &bool| *r, |s| of_heap!(scan_getnextslot)(
             scan, direction, s
         ))

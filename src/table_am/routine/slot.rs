@@ -19,6 +19,7 @@ use super::opened::{is_sealed, try_open, views, write_header};
 use super::parts::{self, Buffers, Sealed};
 use crate::pg::call::{call_c, callback};
 use crate::pg::shadow;
+use crate::pg::tuple::maxalign;
 use crate::table_am::gate::Reader;
 use crate::table_am::row;
 
@@ -31,9 +32,17 @@ pub struct LazySlot {
     inner: *mut pg_sys::TupleTableSlot,
     /// The opened row's `HeapTupleData`.
     head: pg_sys::HeapTupleData,
-    /// Its bytes, `capacity` of them, in the slot's memory context.
+    /// Its bytes, `capacity` of them.
     buffer: *mut u8,
     capacity: usize,
+    /// Where the row after it is opened into, also `capacity` bytes; null if there is no such place.
+    spare: *mut u8,
+    /// What both are in, in the slot's memory context.
+    memory: *mut u8,
+    /// The row of the same page that comes next; null if that is not known.
+    next: (pg_sys::HeapTupleHeader, u32),
+    /// The row that is open in `spare`; null if none is. As `next`, good for as long as `inner` has the page pinned.
+    ahead: pg_sys::HeapTupleHeader,
     /// The table whose keys open the row.
     owner: pg_sys::Oid,
     /// `inner` holds a sealed row that was not opened yet, but perhaps some of its parts.
@@ -120,6 +129,7 @@ pub unsafe fn taken(slot: *mut pg_sys::TupleTableSlot, rel: pg_sys::Relation, fo
             return;
         }
         drop_owned(lazy);
+        forget_next(lazy);
         (*lazy).base.tuple = std::ptr::null_mut();
         (*lazy).base.off = 0;
         (*slot).tts_tid = (*filled).tts_tid;
@@ -134,6 +144,72 @@ pub unsafe fn taken(slot: *mut pg_sys::TupleTableSlot, rel: pg_sys::Relation, fo
         (*lazy).owner = super::owner(rel);
         (*lazy).closed = true;
         (*slot).tts_flags &= !(pg_sys::TTS_FLAG_EMPTY as u16);
+    }
+}
+
+/// Whether the slot is a lazy one that holds a tuple as `buffer` has it, through this very pointer.
+#[inline]
+pub unsafe fn shows(
+    slot: *mut pg_sys::TupleTableSlot,
+    tuple: pg_sys::HeapTuple,
+    buffer: pg_sys::Buffer,
+) -> bool {
+    let not = (pg_sys::TTS_FLAG_EMPTY | pg_sys::TTS_FLAG_SHOULDFREE) as u16;
+    // SAFETY: the executor passes a valid slot; a lazy one's inner slot is a buffer slot.
+    unsafe {
+        is_lazy(slot)
+            && (*slot.cast::<LazySlot>())
+                .inner
+                .cast::<pg_sys::BufferHeapTupleTableSlot>()
+                .as_ref()
+                .is_some_and(|inner| {
+                    inner.base.tuple == tuple
+                        && inner.buffer == buffer
+                        && inner.base.base.tts_flags & not == 0
+                })
+    }
+}
+
+/// Takes over the next tuple, which was put where the one before it was.
+#[inline]
+pub unsafe fn next(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: the slot `shows` it. While the inner slot has a tuple the outer one owns none and is not empty, and
+    // `owner` is what it was.
+    unsafe {
+        let lazy = slot.cast::<LazySlot>();
+        let filled = (*lazy).inner.cast::<pg_sys::BufferHeapTupleTableSlot>();
+        let place = (*(*filled).base.tuple).t_self;
+        (*filled).base.base.tts_tid = place;
+        (*slot).tts_tid = place;
+        (*slot).tts_nvalid = 0;
+        (*lazy).next.0 = std::ptr::null_mut();
+        (*lazy).base.tuple = std::ptr::null_mut();
+        (*lazy).base.off = 0;
+        (*lazy).closed = true;
+    }
+}
+
+/// Whether the row in the slot has been opened, so that the next one probably will be.
+#[inline]
+pub unsafe fn is_open(slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: `is_lazy(slot)`.
+    unsafe { !(*slot.cast::<LazySlot>()).closed }
+}
+
+/// Says which row of the same page comes next.
+#[inline]
+pub unsafe fn expect(slot: *mut pg_sys::TupleTableSlot, next: (pg_sys::HeapTupleHeader, u32)) {
+    // SAFETY: `is_lazy(slot)`, whose inner slot has the page pinned.
+    unsafe { (*slot.cast::<LazySlot>()).next = next };
+}
+
+/// The pin of the page may go: what was known of its rows goes first.
+#[inline]
+unsafe fn forget_next(lazy: *mut LazySlot) {
+    // SAFETY: a slot of ours.
+    unsafe {
+        (*lazy).next.0 = std::ptr::null_mut();
+        (*lazy).ahead = std::ptr::null_mut();
     }
 }
 
@@ -181,20 +257,49 @@ unsafe fn open(slot: *mut pg_sys::TupleTableSlot) {
 }
 
 /// Opens with what is at hand; false if memory, the layout or the seal say otherwise.
+///
+/// Then it opens the row that comes next, of which nothing is needed yet: so nobody waits for the cipher's last step,
+/// nor for the memory that the row lies in. Sum of an integer: 0.8 of the time.
 unsafe fn open_fast(lazy: *mut LazySlot) -> bool {
     // SAFETY: `closed` says that the inner slot holds a pinned sealed tuple, whose bytes past the
-    // header do not change while the pin is held. No call in here can raise or panic.
+    // header do not change while the pin is held, and so do those of the page's other rows. No call in here can raise
+    // or panic. The two buffers do not overlap.
     unsafe {
         let sealed = (*(*lazy).inner.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tuple;
-        if !is_sealed(sealed) || (*lazy).capacity < (*sealed).t_len as usize {
+        if !is_sealed(sealed) {
+            return false;
+        }
+        if (*lazy).ahead == (*sealed).t_data {
+            std::mem::swap(&mut (*lazy).buffer, &mut (*lazy).spare);
+        } else if !open_into((*lazy).buffer, lazy, sealed) {
+            return false;
+        }
+        (*lazy).ahead = std::ptr::null_mut();
+        if !finish(lazy, sealed) {
+            return false;
+        }
+        let (data, len) = (*lazy).next;
+        if !data.is_null() && !(*lazy).spare.is_null() {
+            let mut next = pg_sys::HeapTupleData { t_data: data, t_len: len, ..Default::default() };
+            if is_sealed(&mut next) && open_into((*lazy).spare, lazy, &mut next) {
+                (*lazy).ahead = data;
+            }
+        }
+        true
+    }
+}
+
+/// Opens the body of a sealed tuple into one of the slot's buffers, if that is large enough and the key at hand.
+#[inline]
+unsafe fn open_into(buffer: *mut u8, lazy: *mut LazySlot, sealed: pg_sys::HeapTuple) -> bool {
+    // SAFETY: as for `open_fast`.
+    unsafe {
+        if (*lazy).capacity < (*sealed).t_len as usize {
             return false;
         }
         fetch_ahead(sealed, &mut (*lazy).before);
-        let (payload, body) = views(sealed, (*lazy).buffer);
-        if !row::open_near((*lazy).owner, payload, body) {
-            return false;
-        }
-        finish(lazy, sealed)
+        let (payload, body) = views(sealed, buffer);
+        row::open_near((*lazy).owner, payload, body)
     }
 }
 
@@ -233,6 +338,7 @@ unsafe extern "C-unwind" fn open_slow(lazy: *mut LazySlot) {
             // pgrx does that in the current context with whatever it reports or catches.
             let context = (*lazy).base.base.tts_mcxt;
             let callers = pg_sys::MemoryContextSwitchTo(context);
+            (*lazy).ahead = std::ptr::null_mut();
             make_room(lazy, (*sealed).t_len as usize);
             // Looking for a key leaves things behind; this is no memory to keep for a whole query.
             let scratch = pg_sys::AllocSetContextCreateInternal(
@@ -284,15 +390,30 @@ unsafe fn make_room(lazy: *mut LazySlot, need: usize) {
         if (*lazy).capacity >= need {
             return;
         }
-        if !(*lazy).buffer.is_null() {
-            pg_sys::pfree((*lazy).buffer.cast());
-            (*lazy).buffer = std::ptr::null_mut();
-            (*lazy).capacity = 0;
-        }
-        let capacity = need.max(512);
+        free_room(lazy);
+        let capacity = maxalign(need.max(512));
+        // Two of rows that lie in pages; what is longer is made of one, and lies alone.
+        let two = need <= pg_sys::BLCKSZ as usize;
+        let size = if two { 2 * capacity } else { capacity };
         let context = (*lazy).base.base.tts_mcxt;
-        (*lazy).buffer = pg_sys::MemoryContextAlloc(context, capacity).cast();
+        (*lazy).memory = pg_sys::MemoryContextAlloc(context, size).cast();
+        (*lazy).buffer = (*lazy).memory;
+        (*lazy).spare = if two { (*lazy).memory.add(capacity) } else { std::ptr::null_mut() };
         (*lazy).capacity = capacity;
+    }
+}
+
+unsafe fn free_room(lazy: *mut LazySlot) {
+    // SAFETY: palloc'd by `make_room` and nowhere else freed; null while an ERROR could see it freed.
+    unsafe {
+        if !(*lazy).memory.is_null() {
+            let memory = std::mem::replace(&mut (*lazy).memory, std::ptr::null_mut());
+            (*lazy).buffer = std::ptr::null_mut();
+            (*lazy).spare = std::ptr::null_mut();
+            (*lazy).ahead = std::ptr::null_mut();
+            (*lazy).capacity = 0;
+            pg_sys::pfree(memory.cast());
+        }
     }
 }
 
@@ -323,9 +444,24 @@ unsafe extern "C-unwind" fn init(slot: *mut pg_sys::TupleTableSlot) {
 }
 
 unsafe extern "C-unwind" fn clear(slot: *mut pg_sys::TupleTableSlot) {
-    // SAFETY: a slot of ours. The inner slot's clear drops the buffer pin.
+    // SAFETY: a slot of ours.
     unsafe {
         let lazy = slot.cast::<LazySlot>();
+        clear_inner(lazy);
+        (*lazy).closed = false;
+        if let Some(f) = heap_ops().clear {
+            f(slot);
+        }
+        (*lazy).base.tuple = std::ptr::null_mut();
+    }
+}
+
+/// Empties the inner slot, which drops its pin.
+#[inline]
+unsafe fn clear_inner(lazy: *mut LazySlot) {
+    // SAFETY: a slot of ours.
+    unsafe {
+        forget_next(lazy);
         let filled = (*lazy).inner;
         if !filled.is_null()
             && (*filled).tts_flags & pg_sys::TTS_FLAG_EMPTY as u16 == 0
@@ -333,11 +469,6 @@ unsafe extern "C-unwind" fn clear(slot: *mut pg_sys::TupleTableSlot) {
         {
             f(filled);
         }
-        (*lazy).closed = false;
-        if let Some(f) = heap_ops().clear {
-            f(slot);
-        }
-        (*lazy).base.tuple = std::ptr::null_mut();
     }
 }
 
@@ -352,11 +483,7 @@ unsafe extern "C-unwind" fn release(slot: *mut pg_sys::TupleTableSlot) {
                 pg_sys::pfree((*lazy).inner.cast());
                 (*lazy).inner = std::ptr::null_mut();
             }
-            if !(*lazy).buffer.is_null() {
-                pg_sys::pfree((*lazy).buffer.cast());
-                (*lazy).buffer = std::ptr::null_mut();
-                (*lazy).capacity = 0;
-            }
+            free_room(lazy);
             if !(*lazy).parts.is_null() {
                 (*(*lazy).parts).free();
                 pg_sys::pfree((*lazy).parts.cast());
@@ -497,13 +624,7 @@ unsafe extern "C-unwind" fn materialize(slot: *mut pg_sys::TupleTableSlot) {
         if let Some(f) = heap_ops().materialize {
             f(slot);
         }
-        let filled = (*slot.cast::<LazySlot>()).inner;
-        if !filled.is_null()
-            && (*filled).tts_flags & pg_sys::TTS_FLAG_EMPTY as u16 == 0
-            && let Some(f) = (*(*filled).tts_ops).clear
-        {
-            f(filled);
-        }
+        clear_inner(slot.cast());
     }
 }
 
