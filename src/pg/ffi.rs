@@ -63,6 +63,11 @@ mod plain {
         #[cfg(feature = "pg18")]
         pub fn get_toast_snapshot() -> pg_sys::Snapshot;
         pub fn MemoryContextReset(context: pg_sys::MemoryContext);
+        pub fn ExecStoreHeapTuple(
+            tuple: pg_sys::HeapTuple,
+            slot: *mut pg_sys::TupleTableSlot,
+            free: bool,
+        ) -> *mut pg_sys::TupleTableSlot;
     }
 }
 
@@ -75,6 +80,21 @@ mod plain {
 pub unsafe fn MemoryContextReset(context: pg_sys::MemoryContext) {
     // SAFETY: the caller's promise.
     unsafe { plain::MemoryContextReset(context) }
+}
+
+/// Puts a tuple into a slot for heap tuples. Not guarded: it raises nothing but that the slot is of another kind, and
+/// it is called for every row of a build.
+///
+/// # Safety
+/// The slot is one of `TTSOpsHeapTuple`, whose own tuples are palloc'd; the tuple stays until it has another.
+#[allow(non_snake_case)]
+pub unsafe fn ExecStoreHeapTuple(
+    tuple: pg_sys::HeapTuple,
+    slot: *mut pg_sys::TupleTableSlot,
+    free: bool,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { plain::ExecStoreHeapTuple(tuple, slot, free) };
 }
 
 /// Declares C functions and, for each, a wrapper of the same name that guards the call.

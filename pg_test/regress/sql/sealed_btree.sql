@@ -100,6 +100,19 @@ DO $$ DECLARE c name; n int; BEGIN
     ASSERT n = 0;
   END LOOP;
 END $$;
+-- the sort of a build: equal keys and NULLs of types that are passed by value, and of one that is not; in memory, and in files that are merged
+CREATE TABLE so (i2 int2, i4 int4, i8 int8, d date, f float8, o oid, tx text);
+INSERT INTO so SELECT g % 7 - 3, nullif(g * 7919 % 9973, 5) - 5000, (g % 101 - 50)::int8 << 50, CASE WHEN g % 3 > 0 THEN '2000-01-01'::date + 50 - g % 97 END, (50 - g % 103) / 8.0, (g::int8 * 166611661 % 4294967291)::oid, 'text ' || g % 113 FROM generate_series(1, 20000) g;
+DO $$ DECLARE memory text; c name; way text; n int; wrong int; BEGIN
+  FOR memory, c, way IN SELECT m, attname, w FROM pg_attribute, unnest('{64MB,1MB}'::text[]) m, unnest('{ASC,DESC}'::text[]) w WHERE attrelid = 'sb.so'::regclass AND attnum > 0 LOOP
+    PERFORM set_config('maintenance_work_mem', memory, true);
+    EXECUTE format('CREATE INDEX so_x ON sb.so USING sealed_btree (%I %s)', c, way);
+    EXECUTE format('SELECT count(*), count(*) FILTER (WHERE before > %1$I) FROM (SELECT %1$I, lag(%1$I) OVER (ORDER BY %1$I) AS before FROM sb.so) s', c) INTO n, wrong;
+    ASSERT n = 20000 AND wrong = 0, format('%s %s %s: %s, %s', memory, c, way, n, wrong);
+    ASSERT NOT EXISTS (SELECT FROM sealed.verify_index('sb.so_x'));
+    DROP INDEX sb.so_x;
+  END LOOP;
+END $$;
 CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 CREATE TABLE ci (v text COLLATE nocase); INSERT INTO ci VALUES ('a'), ('A'), ('b'), ('longer than seven'), ('LONGER than SEVEN');
 CREATE INDEX ON ci USING sealed_btree (v);

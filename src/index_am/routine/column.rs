@@ -44,8 +44,10 @@ pub struct Column {
     pub hash: Option<Hash>,
     /// How new keys of it are sealed.
     pub how: Cell<How>,
-    /// The last right-hand side that was opened: an insertion compares one key with many.
+    /// The last right-hand side that was opened, or value that was sealed: an insertion compares one key with many.
     pub last: RefCell<Opened>,
+    /// The value that was sealed last. nbtree copies it before it compares anything.
+    pub sealed: RefCell<Vec<u64>>,
 }
 
 /// How values of a type are passed.
@@ -127,6 +129,13 @@ impl Order {
         // which the call cannot end.
         unsafe { crate::pg::ffi::FunctionCall2Coll(function, collation, a, b).value() as i32 }
     }
+
+    /// The same for a caller whose frame, and those below it up to C, own nothing: an ERROR jumps over them.
+    #[inline]
+    pub unsafe fn call_unguarded(&self, collation: Oid, a: pg_sys::Datum, b: pg_sys::Datum) -> i32 {
+        // SAFETY: as for `call`.
+        unsafe { raw::FunctionCall2Coll(self.function.get(), collation, a, b).value() as i32 }
+    }
 }
 
 /// A hash function of a type, of 32 bits.
@@ -203,6 +212,7 @@ impl Column {
                 hash: None,
                 how: Cell::default(),
                 last: RefCell::default(),
+                sealed: RefCell::default(),
             };
             if at < form.indnkeyatts as usize {
                 let (family, input) =
@@ -363,5 +373,18 @@ unsafe fn btree_family(less: Oid) -> Option<Oid> {
         pg_sys::systable_endscan(scan);
         pg_sys::table_close(amop, lock);
         found
+    }
+}
+
+/// `fmgr.h`.
+mod raw {
+    use pgrx::pg_sys::{Datum, FmgrInfo, Oid};
+    unsafe extern "C-unwind" {
+        pub fn FunctionCall2Coll(
+            function: *mut FmgrInfo,
+            collation: Oid,
+            a: Datum,
+            b: Datum,
+        ) -> Datum;
     }
 }

@@ -275,11 +275,17 @@ pub unsafe extern "C-unwind" fn key_sort_wrapper(fcinfo: pg_sys::FunctionCallInf
             (*sort).ssup_extra = column.cast_mut().cast();
             (*sort).comparator = Some(sort_order);
             if (*sort).abbreviate {
-                (*sort).comparator =
-                    Some(if (*column).kind.by_val { sort_values } else { sort_opened });
+                let (by_val, signed) = ((*column).kind.by_val, (*column).order.signed);
+                (*sort).comparator = Some(match by_val {
+                    // The sort knows this one, and does not call it.
+                    true if signed => raw::ssup_datum_signed_cmp,
+                    true => sort_values,
+                    false => sort_opened,
+                });
                 (*sort).abbrev_converter = Some(to_opened);
                 (*sort).abbrev_abort = Some(never);
-                (*sort).abbrev_full_comparator = Some(sort_order);
+                (*sort).abbrev_full_comparator =
+                    Some(if by_val { sort_compared } else { sort_order });
             }
             Datum::null()
         }
@@ -293,24 +299,35 @@ unsafe extern "C-unwind" fn sort_order(a: Datum, b: Datum, sort: pg_sys::SortSup
     })
 }
 
+/// Of values that are passed by value, whose abbreviated keys say all: as long as there are such, none of these two is
+/// less. A merge of what was spilled has none (`mergeruns` in `tuplesort.c`).
+unsafe extern "C-unwind" fn sort_compared(a: Datum, b: Datum, sort: pg_sys::SortSupport) -> i32 {
+    // SAFETY: the SortSupport of a build that runs.
+    unsafe {
+        match (*sort).abbrev_converter {
+            Some(_) => 0,
+            None => sort_order(a, b, sort),
+        }
+    }
+}
+
 /// Of values that are passed by value: these are the abbreviated keys.
 unsafe extern "C-unwind" fn sort_values(a: Datum, b: Datum, sort: pg_sys::SortSupport) -> i32 {
-    callback!({
-        // SAFETY: as above.
-        unsafe { (*(*sort).ssup_extra.cast::<Column>()).order.call((*sort).ssup_collation, a, b) }
-    })
+    // SAFETY: as above. An ERROR jumps over this frame, which owns nothing.
+    unsafe {
+        let order = &(*(*sort).ssup_extra.cast::<Column>()).order;
+        order.call_unguarded((*sort).ssup_collation, a, b)
+    }
 }
 
 /// Of others: places in the arena, or none. What is not there says that the sealed keys are to be compared, as
 /// it is done of abbreviated keys that are equal.
 unsafe extern "C-unwind" fn sort_opened(a: Datum, b: Datum, sort: pg_sys::SortSupport) -> i32 {
-    callback!({
-        if a.is_null() || b.is_null() {
-            return 0;
-        }
-        // SAFETY: as above; the arena is there until the build ends.
-        unsafe { (*(*sort).ssup_extra.cast::<Column>()).order.call((*sort).ssup_collation, a, b) }
-    })
+    if a.is_null() || b.is_null() {
+        return 0;
+    }
+    // SAFETY: as above; the arena is there until the build ends.
+    unsafe { sort_values(a, b, sort) }
 }
 
 unsafe extern "C-unwind" fn to_opened(sealed: Datum, sort: pg_sys::SortSupport) -> Datum {
@@ -319,6 +336,12 @@ unsafe extern "C-unwind" fn to_opened(sealed: Datum, sort: pg_sys::SortSupport) 
         unsafe {
             let column = &*(*sort).ssup_extra.cast::<Column>();
             let Side::Sealed(bytes) = side(sealed) else { key::damaged(column.table).report() };
+            if column.kind.by_val
+                && let last = column.last.borrow()
+                && last.sealed == bytes
+            {
+                return Datum::from(last.value);
+            }
             let mut buffer = LEFT.take();
             let opened = value::open(column, bytes, &mut buffer);
             let opened = opened.map(|value| {
@@ -338,4 +361,12 @@ unsafe extern "C-unwind" fn to_opened(sealed: Datum, sort: pg_sys::SortSupport) 
 
 unsafe extern "C-unwind" fn never(_: i32, _: pg_sys::SortSupport) -> bool {
     false
+}
+
+/// `utils/sortsupport.h`.
+mod raw {
+    use super::*;
+    unsafe extern "C-unwind" {
+        pub fn ssup_datum_signed_cmp(a: Datum, b: Datum, sort: pg_sys::SortSupport) -> i32;
+    }
 }

@@ -18,24 +18,29 @@ const BYTES: u8 = 0;
 const COMPRESSED: u8 = 1;
 const HEADER: usize = varlena::VARHDRSZ;
 
-/// Seals a value that is not NULL: a palloc'd bytea.
+/// Seals a value that is not NULL: a bytea, in memory of the column until the next one is sealed.
 pub unsafe fn seal(column: &Column, value: Datum) -> Result<Datum, Error> {
     let kind = column.kind;
-    let (table, number) = (column.table, column.number);
     // SAFETY: the value is one of the column's type; what is palloc'd belongs to the current context.
     unsafe {
         if kind.by_val {
             let mut bytes = [0; 8];
             let len = kind.len as usize;
             bytes[..len].copy_from_slice(&value.value().to_le_bytes()[..len]);
-            return Ok(short(&key::seal_short(table, number, column.how.get(), bytes)?));
+            let sealed = short(column, bytes)?;
+            // It is compared next: by an insertion with many keys, in a build as its abbreviated key.
+            let mut last = column.last.borrow_mut();
+            last.sealed.clear();
+            last.sealed.extend_from_slice(data(sealed.cast_mut_ptr()));
+            last.value = widened(kind, bytes).value();
+            return Ok(sealed);
         }
         if kind.len > 0 {
             let bytes = std::slice::from_raw_parts(value.cast_mut_ptr::<u8>(), kind.len as usize);
             if bytes.len() <= 8 {
                 let mut block = [0; 8];
                 block[..bytes.len()].copy_from_slice(bytes);
-                return Ok(short(&key::seal_short(table, number, column.how.get(), block)?));
+                return short(column, block);
             }
             return long(column, BYTES, bytes);
         }
@@ -43,11 +48,13 @@ pub unsafe fn seal(column: &Column, value: Datum) -> Result<Datum, Error> {
             let text = std::ffi::CStr::from_ptr(value.cast_mut_ptr());
             return long(column, BYTES, text.to_bytes_with_nul());
         }
-        let plain = ffi::pg_detoast_datum_packed(value.cast_mut_ptr());
-        let sealed = varlena_value(column, plain.cast());
-        if plain != value.cast_mut_ptr() {
-            pg_sys::pfree(plain.cast());
+        let at = value.cast_mut_ptr::<u8>();
+        if !varlena::is_external(at) && !varlena::is_compressed(at) {
+            return varlena_value(column, at);
         }
+        let plain = ffi::pg_detoast_datum_packed(at.cast());
+        let sealed = varlena_value(column, plain.cast());
+        pg_sys::pfree(plain.cast());
         sealed
     }
 }
@@ -61,12 +68,7 @@ unsafe fn varlena_value(column: &Column, plain: *const u8) -> Result<Datum, Erro
             let mut block = [0; 8];
             block[..len].copy_from_slice(data);
             block[7] = len as u8;
-            return Ok(short(&key::seal_short(
-                column.table,
-                column.number,
-                column.how.get(),
-                block,
-            )?));
+            return short(column, block);
         }
         if data.len() > COMPRESS_ABOVE && column.kind.compress {
             let packed = ffi::toast_compress_datum(Datum::from(plain), 0 as c_char);
@@ -83,31 +85,44 @@ unsafe fn varlena_value(column: &Column, plain: *const u8) -> Result<Datum, Erro
     }
 }
 
-unsafe fn short(sealed: &[u8; 20]) -> Datum {
-    // SAFETY: palloc'd with room for both.
+fn short(column: &Column, value: [u8; 8]) -> Result<Datum, Error> {
+    let sealed = key::seal_short(column.table, column.number, column.how.get(), value)?;
+    let mut room = column.sealed.borrow_mut();
+    // SAFETY: the room is borrowed as long as the payload is used.
+    let (made, payload) = unsafe { bytea(&mut room, sealed.len()) };
+    payload.copy_from_slice(&sealed);
+    Ok(made)
+}
+
+/// A bytea of so many bytes, whatever they are.
+unsafe fn bytea<'a>(room: &mut Vec<u64>, len: usize) -> (Datum, &'a mut [u8]) {
+    let size = HEADER + len;
+    // SAFETY: so many bytes. In an entry that is larger than a page they are refused, and go with the context.
     unsafe {
-        let at = pg_sys::palloc(HEADER + sealed.len()).cast::<u8>();
-        varlena::set_size(at, HEADER + sealed.len());
-        std::ptr::copy_nonoverlapping(sealed.as_ptr(), at.add(HEADER), sealed.len());
-        Datum::from(at)
+        let at = if size <= pg_sys::BLCKSZ as usize {
+            room.resize(size.div_ceil(8), 0);
+            room.as_mut_ptr().cast()
+        } else {
+            pg_sys::palloc0(size).cast::<u8>()
+        };
+        varlena::set_size(at, size);
+        (Datum::from(at), std::slice::from_raw_parts_mut(at.add(HEADER), len))
     }
 }
 
-unsafe fn long(column: &Column, first: u8, bytes: &[u8]) -> Result<Datum, Error> {
+fn long(column: &Column, first: u8, bytes: &[u8]) -> Result<Datum, Error> {
     let how = column.how.get();
     let room = how.room();
-    let len = room + 1 + bytes.len();
-    // SAFETY: palloc'd with room for all of it, and written before it is read.
-    unsafe {
-        let at = pg_sys::palloc(HEADER + len).cast::<u8>();
-        varlena::set_size(at, HEADER + len);
-        at.add(HEADER).write_bytes(0, room);
-        *at.add(HEADER + room) = first;
-        std::ptr::copy_nonoverlapping(bytes.as_ptr(), at.add(HEADER + room + 1), bytes.len());
-        let payload = std::slice::from_raw_parts_mut(at.add(HEADER), len);
-        key::seal_long(column.table, column.number, how, payload)?;
-        Ok(Datum::from(at))
+    let mut sealed = column.sealed.borrow_mut();
+    // SAFETY: the room is borrowed as long as the payload is used.
+    let (made, payload) = unsafe { bytea(&mut sealed, room + 1 + bytes.len()) };
+    let (_, plain) = payload.split_at_mut(room);
+    if let Some((front, rest)) = plain.split_first_mut() {
+        *front = first;
+        rest.copy_from_slice(bytes);
     }
+    key::seal_long(column.table, column.number, how, payload)?;
+    Ok(made)
 }
 
 /// The bytes of a varlena that is neither outside nor compressed.
@@ -171,16 +186,7 @@ fn restore_short(kind: Kind, block: [u8; 8], buffer: &mut Vec<u64>) -> Option<Da
     let zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
     if kind.by_val {
         let (_, rest) = block.split_at(kind.len as usize);
-        return zero(rest).then(|| {
-            let n = i64::from_le_bytes(block);
-            // As `fetch_att` widens it.
-            Datum::from(match kind.len {
-                1 => n as i8 as i64,
-                2 => n as i16 as i64,
-                4 => n as i32 as i64,
-                _ => n,
-            } as usize)
-        });
+        return zero(rest).then(|| widened(kind, block));
     }
     buffer.resize(2, 0);
     let at = buffer.as_mut_ptr().cast::<u8>();
@@ -202,6 +208,17 @@ fn restore_short(kind: Kind, block: [u8; 8], buffer: &mut Vec<u64>) -> Option<Da
         std::ptr::copy_nonoverlapping(value.as_ptr(), at.add(front), len);
     }
     Some(Datum::from(at))
+}
+
+/// A value that is passed by value, as `fetch_att` widens it.
+fn widened(kind: Kind, block: [u8; 8]) -> Datum {
+    let n = i64::from_le_bytes(block);
+    Datum::from(match kind.len {
+        1 => n as i8 as i64,
+        2 => n as i16 as i64,
+        4 => n as i32 as i64,
+        _ => n,
+    } as usize)
 }
 
 /// The words that an opened value has, which begins where `buffer` does.

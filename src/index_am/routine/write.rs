@@ -12,43 +12,28 @@ use crate::pg::call::{call_c, callback};
 use crate::pg::{index_stmt, xact};
 use crate::policy;
 
-/// The values of one index entry, sealed.
-pub struct Sealed([Datum; pg_sys::INDEX_MAX_KEYS as usize], usize);
+/// The values of one index entry, sealed; good until the next one of the index.
+struct Sealed([Datum; pg_sys::INDEX_MAX_KEYS as usize]);
 
 impl Sealed {
     unsafe fn new(shadow: &Use, values: *const Datum, isnull: *const bool) -> Self {
-        let mut sealed = Self([Datum::null(); pg_sys::INDEX_MAX_KEYS as usize], 0);
-        if shadow.is_hash() {
-            // SAFETY: as below, of one column; a code is passed by value.
-            unsafe {
-                if !*isnull {
-                    let code = hash::of(shadow, None, *values);
-                    sealed.0[0] = code.unwrap_or_else(|error| error.report());
-                }
-            }
-            return sealed;
-        }
+        let mut sealed = Self([Datum::null(); pg_sys::INDEX_MAX_KEYS as usize]);
         // SAFETY: core passes a value and a flag for each column.
         unsafe {
             for (at, column) in shadow.columns().iter().enumerate() {
-                sealed.1 = at + 1;
-                if !*isnull.add(at) {
-                    let value = value::seal(column, *values.add(at));
-                    sealed.0[at] = value.unwrap_or_else(|error| error.report());
+                if *isnull.add(at) {
+                    continue;
                 }
+                let value = *values.add(at);
+                // A code is passed by value.
+                let one = match column.hash {
+                    Some(_) => hash::of(shadow, None, value),
+                    None => value::seal(column, value),
+                };
+                sealed.0[at] = one.unwrap_or_else(|error| error.report());
             }
         }
         sealed
-    }
-
-    /// Frees them. Not in `Drop`: after an ERROR their memory context does.
-    unsafe fn free(self) {
-        for value in &self.0[..self.1] {
-            if !value.is_null() {
-                // SAFETY: `value::seal` palloc'd it, and nbtree has copied it.
-                unsafe { pg_sys::pfree(value.cast_mut_ptr()) };
-            }
-        }
     }
 }
 
@@ -70,7 +55,6 @@ pub unsafe fn sealed_for_build(
         let shadow = shadow::of_written(index);
         let mut sealed = Sealed::new(&shadow, values, isnull);
         body(sealed.0.as_mut_ptr());
-        sealed.free();
     }
 }
 
@@ -153,11 +137,9 @@ pub unsafe extern "C-unwind" fn aminsert(
             let mut sealed = Sealed::new(&shadow, values, isnull);
             let insert = nbtree().aminsert.unwrap_unchecked();
             let (relation, at) = (shadow.relation(), sealed.0.as_mut_ptr());
-            let inserted = shadow.written(|| {
+            shadow.written(|| {
                 call_c(|| insert(relation, at, isnull, tid, heap, unique, unchanged, info))
-            });
-            sealed.free();
-            inserted
+            })
         }
     })
 }

@@ -9,7 +9,7 @@ use std::ffi::c_void;
 use pgrx::pg_sys;
 
 use super::is_toast;
-use super::opened;
+use super::{missing, opened};
 use crate::error::Error;
 use crate::index_am::routine as index_am;
 use crate::pg::call::{self, call_c, callback};
@@ -17,6 +17,7 @@ use crate::pg::ffi;
 use crate::pg::shadow::{self, heap};
 use crate::pg::{relation, tuple};
 use crate::table_am::gate::Reader;
+use crate::table_am::row;
 
 /// What opens rows and computes index values from them.
 pub(super) struct RowReader {
@@ -26,6 +27,9 @@ pub(super) struct RowReader {
     econtext: *mut pg_sys::ExprContext,
     slot: *mut pg_sys::TupleTableSlot,
     predicate: *mut pg_sys::ExprState,
+    /// The row at hand, if it was opened into `buffer`.
+    head: pg_sys::HeapTupleData,
+    buffer: Vec<u64>,
 }
 
 /// Index columns of one row.
@@ -44,7 +48,8 @@ impl RowReader {
                 pg_sys::MakeSingleTupleTableSlot((*rel).rd_att, &raw const pg_sys::TTSOpsHeapTuple);
             (*econtext).ecxt_scantuple = slot;
             let predicate = ffi::ExecPrepareQual((*info).ii_Predicate, estate);
-            RowReader { info, rel, estate, econtext, slot, predicate }
+            let head = pg_sys::HeapTupleData::default();
+            RowReader { info, rel, estate, econtext, slot, predicate, head, buffer: Vec::new() }
         }
     }
 
@@ -57,7 +62,28 @@ impl RowReader {
             let code =
                 !(*self.info).ii_Expressions.is_null() || !(*self.info).ii_Predicate.is_null();
             let reader = if code { Reader::Writer } else { Reader::Internal };
-            self.columns(|| opened::open_copy(raw, rel, reader))
+            let near = self.open_near(raw);
+            self.columns(|| near.unwrap_or_else(|| opened::open_copy(raw, rel, reader)))
+        }
+    }
+
+    /// Opens a row of one part with what is at hand, into memory that is used again; None says "ask `open_copy`".
+    unsafe fn open_near(&mut self, raw: pg_sys::HeapTuple) -> Option<pg_sys::HeapTuple> {
+        // SAFETY: as for `read`. The buffer is as long as the row; the slot lets go of it before the next one.
+        unsafe {
+            if !opened::is_sealed(raw) {
+                return None;
+            }
+            let (words, owner) = (((*raw).t_len as usize).div_ceil(8), super::owner(self.rel));
+            if self.buffer.len() < words {
+                self.buffer.resize(words, 0);
+            }
+            let buffer = self.buffer.as_mut_ptr().cast();
+            let (payload, body) = opened::views(raw, buffer);
+            let whole = row::open_near(owner, payload, body)
+                && opened::write_header(raw, buffer, &mut self.head)
+                && !missing::may_lack(&mut self.head, (*self.rel).rd_att, owner);
+            whole.then_some(&raw mut self.head)
         }
     }
 
@@ -70,7 +96,7 @@ impl RowReader {
         unsafe {
             pg_sys::MemoryContextReset((*self.econtext).ecxt_per_tuple_memory);
             let old = pg_sys::MemoryContextSwitchTo((*self.econtext).ecxt_per_tuple_memory);
-            pg_sys::ExecStoreHeapTuple(row(), self.slot, false);
+            ffi::ExecStoreHeapTuple(row(), self.slot, false);
             let wanted = self.holds();
             let result = wanted.then(|| {
                 let mut row = IndexRow {
