@@ -210,14 +210,20 @@ fn with_key<R>(
     body: impl FnOnce(&IndexKey, &mut SubkeyCache) -> Result<R, Error>,
 ) -> Result<R, Error> {
     let at = near(layout, column);
-    let is = |n: &Near| n.layout == layout && n.column == column && n.table == table;
-    if !STATE.with_borrow(|state| state.near[at].as_ref().is_some_and(is)) {
-        bring(table, column, layout)?;
+    let mut body = Some(body);
+    let mut with_near = || {
+        STATE.with_borrow_mut(|state| match &state.near[at] {
+            Some(n) if n.layout == layout && n.column == column && n.table == table => {
+                body.take().map(|body| body(&n.key, &mut state.subkeys))
+            }
+            _ => None,
+        })
+    };
+    if let Some(done) = with_near() {
+        return done;
     }
-    STATE.with_borrow_mut(|state| match &state.near[at] {
-        Some(near) => body(&near.key, &mut state.subkeys),
-        None => Err(damaged(table)),
-    })
+    bring(table, column, layout)?;
+    with_near().unwrap_or_else(|| Err(damaged(table)))
 }
 
 /// Brings a key. Reads the catalog on a miss, so nothing is borrowed here.

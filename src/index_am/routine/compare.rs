@@ -70,6 +70,10 @@ unsafe fn with_left<R>(
     sealed: &[u8],
     body: impl FnOnce(Datum) -> Result<R, Error>,
 ) -> Result<R, Error> {
+    if column.kind.by_val {
+        // SAFETY: a key of the column, which needs no buffer.
+        return unsafe { value::open(column, sealed, &mut Vec::new()) }.and_then(body);
+    }
     let mut buffer = LEFT.take();
     // SAFETY: a key of the column; the value lives as long as the buffer.
     let result = unsafe { value::open(column, sealed, &mut buffer) }.and_then(body);

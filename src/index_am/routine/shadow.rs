@@ -241,10 +241,13 @@ pub fn of(index: pg_sys::Relation) -> Result<Use, Error> {
         ((*index).rd_id, &*index)
     };
     let last = LAST.get();
-    // SAFETY: LAST is reset wherever a shadow is dropped.
-    if last.0 == oid && unsafe { &(*last.1).definition }.is_of(real) {
-        // SAFETY: as above.
-        return Ok(unsafe { used(&mut *last.1, real) });
+    if last.0 == oid {
+        // SAFETY: LAST is reset wherever a shadow is dropped.
+        let last = unsafe { &mut *last.1 };
+        // What it was filled from was looked at then.
+        if is_same(last, real) || last.definition.is_of(real) {
+            return Ok(used(last, real));
+        }
     }
     let known = SHADOWS.with_borrow_mut(|all| all.get_mut(&oid).map(|s| &raw mut **s));
     // SAFETY: boxed; nobody else has a reference to it, as no call into nbtree is under way in this frame.
