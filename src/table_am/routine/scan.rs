@@ -150,7 +150,9 @@ pub unsafe extern "C-unwind" fn index_fetch_tuple(
 ) -> bool {
     // SAFETY: as above.
     unsafe {
-        through!(slot, (*scan).rel, |r: &bool| *r, |s| of_heap!(index_fetch_tuple)(
+        through!(slot, (*scan).rel, |r: &bool| *r && slot::fetch_inner(slot), |s| of_heap!(
+            index_fetch_tuple
+        )(
             scan, tid, snapshot, s, call_again, all_dead
         ))
     }
@@ -269,6 +271,32 @@ pub unsafe extern "C-unwind" fn scan_analyze_next_block(
     }
 }
 
+/// How many rows of a bitmap scan are brought into the cache before they are opened.
+const AHEAD: usize = 3;
+
+/// Has the rows that a bitmap scan hands out next brought into the cache: they lie anywhere on their page, and of each
+/// one heapam has looked at the header alone.
+#[inline]
+unsafe fn fetch_ahead(scan: pg_sys::TableScanDesc, found: &bool) -> bool {
+    // SAFETY: heap began the scan, so it is a `HeapScanDescData`; while there are rows left of `rs_vistuples`, the page
+    // that they are on is pinned.
+    unsafe {
+        let heap = &*scan.cast::<pg_sys::HeapScanDescData>();
+        let (next, count) = (heap.rs_cindex as usize, heap.rs_ntuples as usize);
+        if *found && next < count && heap.rs_cbuf != 0 {
+            let page = pg_sys::BufferGetPage(heap.rs_cbuf);
+            // The first of a page brings itself and those between.
+            let from = if next == 1 { 0 } else { next + AHEAD - 1 };
+            for index in from..(next + AHEAD).min(count) {
+                if let Some((row, len)) = tuple::item(page, heap.rs_vistuples[index]) {
+                    slot::fetch(row.cast(), len as usize);
+                }
+            }
+        }
+    }
+    *found
+}
+
 #[cfg(not(feature = "pg18"))]
 pub unsafe extern "C-unwind" fn scan_bitmap_next_tuple(
     scan: pg_sys::TableScanDesc,
@@ -277,9 +305,9 @@ pub unsafe extern "C-unwind" fn scan_bitmap_next_tuple(
 ) -> bool {
     // SAFETY: as above.
     unsafe {
-        through!(slot, (*scan).rs_rd, |r: &bool| *r, |s| of_heap!(scan_bitmap_next_tuple)(
-            scan, page, s
-        ))
+        through!(slot, (*scan).rs_rd, |r: &bool| fetch_ahead(scan, r), |s| of_heap!(
+            scan_bitmap_next_tuple
+        )(scan, page, s))
     }
 }
 
@@ -293,7 +321,9 @@ pub unsafe extern "C-unwind" fn scan_bitmap_next_tuple(
 ) -> bool {
     // SAFETY: as above.
     unsafe {
-        through!(slot, (*scan).rs_rd, |r: &bool| *r, |s| of_heap!(scan_bitmap_next_tuple)(
+        through!(slot, (*scan).rs_rd, |r: &bool| fetch_ahead(scan, r), |s| of_heap!(
+            scan_bitmap_next_tuple
+        )(
             scan,
             s,
             recheck,

@@ -317,6 +317,29 @@ unsafe fn fetch_ahead(sealed: pg_sys::HeapTuple, before: &mut usize) {
     }
 }
 
+/// Has a row brought into the cache, as far as the processor would not begin by itself, and what is behind it: the
+/// cipher's loads reach that far, if behind a mask.
+#[inline]
+pub fn fetch(row: *const u8, len: usize) {
+    let before = row.addr() % 64;
+    let lines = (0..before + len.min(256) + 64).step_by(64);
+    lines.for_each(|at| prefetch(row.wrapping_sub(before).wrapping_add(at)));
+}
+
+/// The same for the row that heapam just put into the inner slot: it may lie anywhere, and heapam has looked at its
+/// header alone. Returns true.
+#[inline]
+pub unsafe fn fetch_inner(slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: `is_lazy(slot)`; a tuple in the inner slot is pinned.
+    unsafe {
+        let filled = (*slot.cast::<LazySlot>()).inner.cast::<pg_sys::HeapTupleTableSlot>();
+        if let Some(row) = (*filled).tuple.as_ref() {
+            fetch(row.t_data.cast(), row.t_len as usize);
+        }
+    }
+    true
+}
+
 #[inline]
 fn prefetch(_at: *const u8) {
     #[cfg(target_arch = "x86_64")]
