@@ -7,10 +7,11 @@ use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 /// What happens when an index of PostgreSQL's own would hold values of a sealed table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, PostgresGucEnum)]
 pub enum PlaintextIndex {
-    /// `CREATE INDEX` is refused; PRIMARY KEY and UNIQUE constraints are made, with a warning.
+    /// `CREATE INDEX` is refused, and so are, before 18, PRIMARY KEY and UNIQUE; the column of a surrogate key becomes plain.
+    /// From 18 on constraints that cannot have sealed keys are made, with a warning.
     #[name = c"constraints"]
     Constraints,
-    /// All are refused.
+    /// All are refused, and no column becomes plain by itself.
     #[name = c"error"]
     Error,
     /// All are made, with a warning.
@@ -69,7 +70,7 @@ pub fn init() {
     GucRegistry::define_enum_guc(
         c"sealed.plaintext_index",
         c"What to do when an index would store values of a sealed table in plaintext.",
-        c"\"constraints\" refuses CREATE INDEX and warns about PRIMARY KEY and UNIQUE constraints.",
+        c"\"constraints\" refuses them; before PostgreSQL 18 it labels the columns of surrogate keys plain.",
         &PLAINTEXT_INDEX,
         GucContext::Suset,
         GucFlags::default(),

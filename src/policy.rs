@@ -100,9 +100,12 @@ pub fn refuse_published(table: &str, publications: Vec<String>) -> Result<(), Er
 /// Decides about an index of a sealed table that is about to be filled. What is rebuilt was decided
 /// about when it was made; TOAST indexes hold no values.
 pub fn check_index_policy(table: Relation, index: Relation) -> Result<(), Error> {
+    // What an ALTER TABLE that rewrites the table has added is first filled by a reindexing.
+    let new = class::is_new(index);
     let (table, index) = (class::oid_of(table), class::oid_of(index));
+    let rebuilt = class::being_reindexed(index) && !new || hook::reindexing();
     // A worker of a parallel build does what its leader was allowed to do.
-    if class::being_reindexed(index) || hook::reindexing() || xact::is_parallel_worker() {
+    if rebuilt || xact::is_parallel_worker() {
         return Ok(());
     }
     match class::class(table) {
@@ -146,6 +149,7 @@ pub fn check_index(table: &Class, index: Oid) -> Result<(), Error> {
     let error = Error::PlaintextIndex {
         relation: table.name.clone(),
         what: format!("index \"{}\"", class::relation_name(index.oid)),
+        unique: index.unique_constraint && !index_stmt::CAN_BE_UNIQUE,
     };
     if index_setting() == PlaintextIndex::Constraints && is_gated(table.oid, &index)? {
         return Err(error);
@@ -153,7 +157,10 @@ pub fn check_index(table: &Class, index: Oid) -> Result<(), Error> {
     match index_setting() {
         PlaintextIndex::Allow => {}
         PlaintextIndex::Warning => error.warn(),
-        PlaintextIndex::Constraints if index.unique_constraint => error.warn(),
+        // (One of periods. Before 18 there is none with sealed keys, so that most would be here.)
+        PlaintextIndex::Constraints if index.unique_constraint && index_stmt::CAN_BE_UNIQUE => {
+            error.warn();
+        }
         PlaintextIndex::Constraints | PlaintextIndex::Error => return Err(error),
     }
     Ok(())
@@ -171,10 +178,12 @@ fn is_gated(table: Oid, index: &class::Index) -> Result<bool, Error> {
     Ok(any && policy.columns.iter().any(gated) || index.columns.iter().any(column))
 }
 
-/// Decides about the indexes of a table whose columns have just got other labels.
-pub fn check_gated_indexes(table: &Class) -> Result<(), Error> {
+/// Decides about the indexes of a table of which a column, or all of them, has just got another label.
+pub fn check_labelled(table: &Class, column: Option<&str>) -> Result<(), Error> {
+    let column = column.map(|name| class::column_number(table.oid, name).unwrap_or(0));
     for index in class::indexes(table.oid) {
-        if is_gated(table.oid, &index)? {
+        let concerned = column.is_none_or(|number| number > 0 && index.columns.contains(&number));
+        if concerned || is_gated(table.oid, &index)? {
             check_index(table, index.oid)?;
         }
     }
@@ -194,7 +203,11 @@ fn holds_plain_columns_only(table: Oid, columns: &[i16]) -> Result<bool, Error> 
 
 /// Decides about CREATE INDEX, which is no constraint, before anything is done: a concurrent build
 /// that failed later would leave an invalid index.
-pub fn check_new_index(table: &Class, columns: Option<&[String]>) -> Result<(), Error> {
+pub fn check_new_index(
+    table: &Class,
+    columns: Option<&[String]>,
+    unique: bool,
+) -> Result<(), Error> {
     let numbers = |names: &[String]| {
         let number = |name: &String| class::column_number(table.oid, name).unwrap_or(0);
         names.iter().map(number).collect::<Vec<_>>()
@@ -209,8 +222,51 @@ pub fn check_new_index(table: &Class, columns: Option<&[String]>) -> Result<(), 
         PlaintextIndex::Constraints | PlaintextIndex::Error => Err(Error::PlaintextIndex {
             relation: table.name.clone(),
             what: "the index".to_owned(),
+            unique: unique && !index_stmt::CAN_BE_UNIQUE,
         }),
     }
+}
+
+/// Whether a unique constraint can only be made if its column becomes plain, and the column may: before 18 no unique index
+/// has sealed keys, and values that the server makes up say no more than that a row is there. Not if a label says what the
+/// column is to be. The table is one that is, or is to be, sealed.
+pub fn wants_plain(table: Oid, columns: &[String]) -> Result<bool, Error> {
+    let [column] = columns else { return Ok(false) };
+    let number = class::column_number(table, column).filter(|_| labels_keys(table));
+    let Some(number) = number else { return Ok(false) };
+    // Rows come into a partition with the values that the partitioned table makes.
+    let tables = std::iter::once(table).chain(class::partition_ancestors(table));
+    let mut named = tables.filter_map(|table| Some((table, class::column_number(table, column)?)));
+    Ok(named.any(|(table, number)| class::is_surrogate(table, number))
+        && !columns::has_label(table, column)
+        && !holds_plain_columns_only(table, &[number])?)
+}
+
+/// Whether columns of surrogate keys of a table may become plain by themselves.
+pub fn labels_keys(table: Oid) -> bool {
+    // Who may not add a constraint or a partition is told so by PostgreSQL.
+    !index_stmt::CAN_BE_UNIQUE
+        && index_setting() == PlaintextIndex::Constraints
+        && user::owns(table)
+}
+
+/// Whether a table is sealed, or, if it is partitioned, has sealed partitions or will have.
+pub fn is_sealed_somewhere(table: Oid) -> bool {
+    let (Some(method), Some(class)) = (sealed_method(), class::class(table)) else { return false };
+    if !class.is_partitioned() {
+        return class.has_rows() && class.access_method == method;
+    }
+    let tables = class::with_inheritors(table).into_iter().filter_map(class::class);
+    let mut leaves = tables.filter(Class::has_rows).peekable();
+    leaves.peek().is_none() && will_have_sealed(&class, method)
+        || leaves.any(|leaf| leaf.access_method == method)
+}
+
+/// Whether partitions that are to come are sealed, unless they say something else.
+fn will_have_sealed(partitioned: &Class, method: Oid) -> bool {
+    partitioned.access_method == method
+        || partitioned.access_method == Oid::INVALID
+            && class::default_table_method() == Some(method)
 }
 
 /// The first index of a table that has sealed keys.
@@ -240,10 +296,7 @@ pub fn make_sealed(asked: &index_stmt::Asked) -> bool {
     let mut leaves = tables.iter().filter(|class| class.has_rows()).peekable();
     let Some(first) = tables.first() else { return false };
     if leaves.peek().is_none() {
-        // Its partitions are to come.
-        return first.access_method == method
-            || first.access_method == Oid::INVALID
-                && class::default_table_method() == Some(method);
+        return will_have_sealed(first, method);
     }
     let mut any = asked.marked;
     for leaf in leaves {

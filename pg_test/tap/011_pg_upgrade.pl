@@ -64,6 +64,7 @@ my $tables = q{SET client_min_messages = error; SET sealed.plaintext_index = all
 	CREATE TABLE cols (a int, b text, c text) USING sealed_heap; SELECT sealed.create_column_key('pii');
 	SECURITY LABEL FOR sealed ON COLUMN cols.a IS 'plain'; SECURITY LABEL FOR sealed ON COLUMN cols.c IS 'sealed key=pii';
 	INSERT INTO cols SELECT g, noise(g, 50), noise(g, 5000) FROM generate_series(1, 20) g; ALTER TABLE cols ADD d int DEFAULT 4;
+	RESET sealed.plaintext_index; CREATE TABLE surrogate (id bigserial PRIMARY KEY, v text) USING sealed_heap; INSERT INTO surrogate (v) SELECT noise(g, 50) FROM generate_series(1, 20) g; SET sealed.plaintext_index = allow; -- before 18 its column is plain
 	CREATE MATERIALIZED VIEW m USING sealed_heap AS SELECT id, left(big, 100) AS b FROM client;
 	CREATE MATERIALIZED VIEW unfilled USING sealed_heap AS SELECT 1 AS one WITH NO DATA;
 	CREATE TABLE ordinary (v text) USING heap; INSERT INTO ordinary SELECT noise(g, 3000) FROM generate_series(1, 10) g;
@@ -137,7 +138,9 @@ for my $mode ('--copy', '--link', '--swap') {
 	undamaged($new, 'bank', $mode);
 	undamaged($new, 'vault', $mode);
 	answers($new, 'bank', q{SELECT string_agg(relation::text || ' ' || coalesce(key_version, 0), ', ' ORDER BY 1) FROM (SELECT relation::text, key_version FROM sealed.tables ORDER BY 1) t},
-		'client 2, cols 1, converted 1, empty 0, fast 1, frozen 1, m 1, part1 1, rewritten 1, unfilled 1', "$mode: sealed.tables");
+		'client 2, cols 1, converted 1, empty 0, fast 1, frozen 1, m 1, part1 1, rewritten 1, surrogate 1, unfilled 1', "$mode: sealed.tables");
+	answers($new, 'bank', q{SET enable_seqscan = off; SELECT count(*) FROM surrogate WHERE id = 7 AND v = noise(7, 50)}, '1', "$mode: a surrogate key");
+	refused($new, 'bank', 'INSERT INTO surrogate VALUES (7)', '23505', 'surrogate_pkey', "$mode: is unique");
 	answers($new, 'bank', q{SET enable_seqscan = off; SELECT count(*) FROM client WHERE name = 'name 5!'}, '1', "$mode: the plaintext index came along");
 	answers($new, 'bank', q{SELECT count(*) FROM sealed.verify_index('client_sealed')}, '0', "$mode: the index with sealed keys came along");
 	answers($new, 'bank', q{SELECT count(*) FROM sealed.verify_index('client_hash')}, '0', "$mode: and the one with keyed hashes");

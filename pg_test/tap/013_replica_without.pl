@@ -19,7 +19,7 @@ my $work = q{
 	CREATE TABLE IF NOT EXISTS r (v text) USING sealed_heap; BEGIN; INSERT INTO r SELECT 'NEEDLE-row-Ahuitzotl' FROM generate_series(1, 50); ROLLBACK;
 	SELECT sealed.rotate_data_key('t'); VACUUM FULL t; REINDEX TABLE t; CHECKPOINT;
 	BEGIN; INSERT INTO t VALUES (-%1$s, 'NEEDLE-row-Ahuitzotl', NULL); PREPARE TRANSACTION 'p%1$s'; COMMIT PREPARED 'p%1$s'};
-$primary->safe_psql('postgres', q{SET client_min_messages = error; CREATE TABLE t (id int PRIMARY KEY, v text, big text) USING sealed_heap; ALTER TABLE t ALTER big SET STORAGE external;
+$primary->safe_psql('postgres', q{SET client_min_messages = error; SET sealed.plaintext_index = warning; CREATE TABLE t (id int PRIMARY KEY, v text, big text) USING sealed_heap; ALTER TABLE t ALTER big SET STORAGE external;
 	CREATE TABLE plain (v text) USING heap; INSERT INTO plain VALUES ('found-by-the-search');} . sprintf $work, 1);
 $primary->backup('b');
 

@@ -82,7 +82,12 @@ impl Error {
                 "Rebuild its indexes with REINDEX TABLE: they are made of the rows alone."
             }
             Self::PlainRow { .. } => "Something wrote to the table's file past the server.",
-            Self::PlaintextIndex { .. } => {
+            Self::PlaintextIndex { unique: true, .. } => {
+                "Before PostgreSQL 18 a unique index cannot have sealed keys. Label its columns plain (SECURITY LABEL FOR \
+                 sealed ON COLUMN ... IS 'plain') and add it then, or add EXCLUDE USING sealed_hash (... WITH =) in its \
+                 place, or use PostgreSQL 18. Setting sealed.plaintext_index to warning or allow permits it in plaintext."
+            }
+            Self::PlaintextIndex { unique: false, .. } => {
                 "Setting sealed.plaintext_index to warning or allow permits it; the indexed values \
                  are then readable in the index's files and WAL."
             }

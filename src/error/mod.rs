@@ -244,6 +244,8 @@ pub enum Error {
         relation: String,
         /// What would be made.
         what: String,
+        /// It is unique, and would have sealed keys from 18 on.
+        unique: bool,
     },
     /// A sealed table would be published.
     Published {

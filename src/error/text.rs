@@ -109,7 +109,7 @@ impl fmt::Display for Error {
             Self::Unsupported { what } => write!(f, "sealed tables do not support {what}"),
             Self::NotAllowed { what, .. } => write!(f, "permission denied to {what}"),
             Self::BadArgument { what, .. } => f.write_str(what),
-            Self::PlaintextIndex { relation, what } => {
+            Self::PlaintextIndex { relation, what, .. } => {
                 write!(f, "{what} would store values of sealed table \"{relation}\" in plaintext")
             }
             Self::Published { relation, publication } => {

@@ -260,6 +260,15 @@ pub fn policy(relation: Oid) -> Result<Policy, Error> {
     Ok(Policy { columns: columns.collect::<Result<_, Error>>()?, others })
 }
 
+/// Whether a column has a label, its own or that of a partitioned table above.
+pub fn has_label(relation: Oid, column: &str) -> bool {
+    let above = class::partition_ancestors(relation);
+    std::iter::once(relation).chain(above).any(|table| {
+        let number = class::column_number(table, column);
+        number.is_some_and(|number| label::get(table, number.into()).is_some())
+    })
+}
+
 /// How the columns of a table are to be divided; `None` if all are sealed under its own key.
 pub fn wanted(relation: Oid) -> Result<Option<Division<Id>>, Error> {
     let policy = policy(relation)?;

@@ -271,6 +271,12 @@ pub fn being_reindexed(index: Oid) -> bool {
     unsafe { pg_sys::ReindexIsProcessingIndex(index) }
 }
 
+/// Whether an open relation was made by the running transaction.
+pub fn is_new(relation: Relation) -> bool {
+    // SAFETY: a Relation is only ever had by opening one; callers hold it open. 0 is `InvalidSubTransactionId`.
+    unsafe { (*relation).rd_createSubid != 0 }
+}
+
 /// Removes what ANALYZE has stored about a table's values, extended statistics included.
 pub fn remove_statistics(table: Oid) {
     // SAFETY: deletes from pg_statistic in this transaction; the caller holds a lock on the table.
@@ -303,6 +309,43 @@ pub fn column_number(relation: Oid, name: &str) -> Option<i16> {
     // SAFETY: a system cache look-up; 0 (`InvalidAttrNumber`) if there is none.
     let number = unsafe { pg_sys::get_attnum(relation, name.as_ptr()) };
     (number > 0).then_some(number)
+}
+
+/// Whether the server makes the values of a column up, so that they say no more than that a row is there: an identity
+/// column, or one whose default is the next value of a sequence or a random UUID.
+pub fn is_surrogate(table: Oid, number: i16) -> bool {
+    let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+    // SAFETY: opens by OID, with a column that is there; an ERROR leaves it to the resource owner. The default is a copy, null
+    // if there is none, and the tag says which struct it is.
+    unsafe {
+        let relation = pg_sys::table_open(table, lock);
+        let attribute = &*super::tuple::attribute((*relation).rd_att, number as usize - 1);
+        let mut surrogate = attribute.attidentity != 0;
+        // (While its table is being made an identity column has no sequence yet, which the default would be looked for in.)
+        if !surrogate && attribute.attgenerated == 0 {
+            let default = pg_sys::build_column_default(relation, number.into());
+            let default = pg_sys::strip_implicit_coercions(default);
+            surrogate = default.as_ref().is_some_and(|node| {
+                node.type_ == pg_sys::NodeTag::T_FuncExpr
+                    && makes_surrogates(&*default.cast::<pg_sys::FuncExpr>())
+            });
+        }
+        pg_sys::table_close(relation, lock);
+        surrogate
+    }
+}
+
+unsafe fn makes_surrogates(call: &pg_sys::FuncExpr) -> bool {
+    match call.funcid.to_u32() {
+        pg_sys::F_NEXTVAL | pg_sys::F_GEN_RANDOM_UUID => true,
+        // SAFETY: a system cache look-up; null if there is none, else palloc'd. The one of uuid-ossp, in whatever schema.
+        _ => unsafe {
+            let name = pg_sys::get_func_name(call.funcid);
+            call.funcresulttype == pg_sys::UUIDOID
+                && !name.is_null()
+                && CStr::from_ptr(name) == c"uuid_generate_v4"
+        },
+    }
 }
 
 /// The name of a column, by its number.

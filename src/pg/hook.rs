@@ -24,6 +24,15 @@ pub enum Command {
         columns: Option<Vec<String>>,
         /// Its keys are to be sealed.
         sealed: bool,
+        /// It is to be unique.
+        unique: bool,
+    },
+    /// PRIMARY KEY or UNIQUE of a table that is there.
+    UniqueConstraint {
+        /// The table.
+        table: Oid,
+        /// Its columns.
+        columns: Vec<String>,
     },
     /// ALTER TABLE ... ALTER COLUMN ... TYPE or SET EXPRESSION.
     AlterType {
@@ -112,8 +121,8 @@ pub struct Deciders {
     pub dropped: fn(Oid) -> Result<(), Error>,
     /// Before a role is dropped.
     pub role_dropped: fn(Oid) -> Result<(), Error>,
-    /// After a security label of ours on a table or a column was stored.
-    pub labelled: fn(Oid) -> Result<(), Error>,
+    /// After a security label of ours on a table (column 0) or a column was stored.
+    pub labelled: fn(Oid, i16) -> Result<(), Error>,
     /// After COMMIT PREPARED. What was prepared is committed by now, so it must not fail.
     pub prepared_committed: fn(),
     /// After a database came into being, still in the same command.
@@ -261,8 +270,8 @@ unsafe extern "C-unwind" fn after_command(table: Oid) {
     if table != Oid::INVALID {
         done = done.and_then(|()| (deciders.method_set)(table));
     }
-    if let Some(table) = label::take_labelled() {
-        done = done.and_then(|()| (deciders.labelled)(table));
+    if let Some((table, column)) = label::take_labelled() {
+        done = done.and_then(|()| (deciders.labelled)(table, column));
     }
     if COMMITS_PREPARED.swap(false, Ordering::Relaxed) {
         (deciders.prepared_committed)();
@@ -372,13 +381,17 @@ unsafe fn commands(node: *mut pg_sys::Node) -> Vec<Command> {
         // SAFETY: see above.
         pg_sys::NodeTag::T_IndexStmt => unsafe {
             let s = &*node.cast::<pg_sys::IndexStmt>();
-            let constraint = s.isconstraint || s.primary;
-            let table = if constraint { None } else { find(s.relation) };
+            let Some(table) = find(s.relation) else { return Vec::new() };
+            let columns = columns(s);
+            if s.isconstraint || s.primary {
+                let columns = columns.filter(|_| s.excludeOpNames.is_null());
+                let constraint =
+                    columns.map(|columns| Command::UniqueConstraint { table, columns });
+                return constraint.into_iter().collect();
+            }
             let method = (!s.accessMethod.is_null()).then(|| CStr::from_ptr(s.accessMethod));
             let sealed = method.is_some_and(|name| index_stmt::METHODS.contains(&name));
-            let index =
-                table.map(|table| Command::CreateIndex { table, columns: columns(s), sealed });
-            index.into_iter().collect()
+            vec![Command::CreateIndex { table, columns, sealed, unique: s.unique }]
         },
         // SAFETY: see above.
         pg_sys::NodeTag::T_CreateStmt => unsafe {
@@ -466,6 +479,14 @@ fn alter_table(statement: &pg_sys::AlterTableStmt) -> Vec<Command> {
     };
     for command in all() {
         match command.subtype {
+            pg_sys::AlterTableType::AT_AddConstraint if !command.def.is_null() => {
+                // SAFETY: the definition of this kind is a Constraint, or for a domain another node.
+                let columns = unsafe { index_stmt::unique_columns(command.def) };
+                let constraint = find(statement.relation).zip(columns);
+                commands.extend(
+                    constraint.map(|(table, columns)| Command::UniqueConstraint { table, columns }),
+                );
+            }
             pg_sys::AlterTableType::AT_ResetRelOptions if marks(command) => {
                 commands.push(Command::LoseMark);
             }

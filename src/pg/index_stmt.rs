@@ -282,6 +282,37 @@ unsafe fn alter_table(stmt: &mut pg_sys::AlterTableStmt, decide: Decide, change:
     }
 }
 
+/// The columns of a PRIMARY KEY or UNIQUE that nbtree is to make an index for; none of what is something else. One that
+/// is said behind its column names none.
+///
+/// # Safety
+/// A node of the parse tree.
+pub unsafe fn unique_columns(node: *mut pg_sys::Node) -> Option<Vec<String>> {
+    // SAFETY: the tag says which struct a node is; the lists hold String nodes.
+    unsafe {
+        if (*node).type_ != pg_sys::NodeTag::T_Constraint {
+            return None;
+        }
+        let constraint = &*node.cast::<pg_sys::Constraint>();
+        let unique = matches!(
+            constraint.contype,
+            pg_sys::ConstrType::CONSTR_PRIMARY | pg_sys::ConstrType::CONSTR_UNIQUE
+        );
+        // One of periods is made USING gist.
+        #[cfg(feature = "pg18")]
+        let unique = unique && !constraint.without_overlaps;
+        if !unique || !constraint.indexname.is_null() || !is_btree(constraint.access_method) {
+            return None;
+        }
+        let name = |node: *mut pg_sys::Node| {
+            let name = CStr::from_ptr((*node.cast::<pg_sys::String>()).sval);
+            name.to_string_lossy().into_owned()
+        };
+        let lists = [constraint.keys, constraint.including];
+        Some(lists.into_iter().flat_map(class::nodes).map(name).collect())
+    }
+}
+
 unsafe fn constraint(
     node: *mut pg_sys::Node,
     table: Oid,
@@ -291,30 +322,13 @@ unsafe fn constraint(
 ) -> bool {
     // SAFETY: as above.
     unsafe {
-        if (*node).type_ != pg_sys::NodeTag::T_Constraint {
-            return false;
-        }
-        let constraint = &mut *node.cast::<pg_sys::Constraint>();
-        let unique = matches!(
-            constraint.contype,
-            pg_sys::ConstrType::CONSTR_PRIMARY | pg_sys::ConstrType::CONSTR_UNIQUE
-        );
-        // One of periods is made USING gist.
-        #[cfg(feature = "pg18")]
-        let unique = unique && !constraint.without_overlaps;
-        if !unique || !constraint.indexname.is_null() || !is_btree(constraint.access_method) {
-            return false;
-        }
-        let name = |node: *mut pg_sys::Node| {
-            let name = CStr::from_ptr((*node.cast::<pg_sys::String>()).sval);
-            name.to_string_lossy().into_owned()
-        };
-        let lists = [constraint.keys, constraint.including];
-        let mut columns: Vec<_> = lists.into_iter().flat_map(class::nodes).map(name).collect();
+        let Some(mut columns) = unique_columns(node) else { return false };
         columns.extend(column.map(str::to_owned));
+        let constraint = &mut *node.cast::<pg_sys::Constraint>();
         let marked = marked(constraint.options);
         let table = Some(table);
-        let decided = decide(&Asked { table, columns: Some(columns), unique, marked });
+        let columns = Some(columns);
+        let decided = decide(&Asked { table, columns, unique: true, marked });
         if change {
             if decided {
                 constraint.access_method = METHOD.as_ptr().cast_mut();

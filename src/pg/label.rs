@@ -21,8 +21,8 @@ pub type Check = fn(Oid, i16, Option<&str>) -> Result<(), Error>;
 static CHECK: OnceLock<Check> = OnceLock::new();
 
 backend_local! {
-    /// The table that the running SECURITY LABEL is about.
-    static LABELLED: Cell<Oid> = const { Cell::new(Oid::INVALID) };
+    /// The table that the running SECURITY LABEL is about, and the column; 0 for the table.
+    static LABELLED: Cell<(Oid, i16)> = const { Cell::new((Oid::INVALID, 0)) };
 }
 
 /// Registers the provider. Called once, in the postmaster.
@@ -37,12 +37,12 @@ pub fn init(check: Check) {
 /// Whether `take_labelled` has something.
 #[inline]
 pub fn any() -> bool {
-    LABELLED.get() != Oid::INVALID
+    LABELLED.get().0 != Oid::INVALID
 }
 
-/// The table that the last SECURITY LABEL was about, once.
-pub fn take_labelled() -> Option<Oid> {
-    Some(LABELLED.replace(Oid::INVALID)).filter(|table| *table != Oid::INVALID)
+/// The table that the last SECURITY LABEL was about, and the column, once.
+pub fn take_labelled() -> Option<(Oid, i16)> {
+    Some(LABELLED.replace((Oid::INVALID, 0))).filter(|(table, _)| *table != Oid::INVALID)
 }
 
 /// Called by ExecSecLabelStmt() before it stores the label; it has checked who owns the object and locked it.
@@ -62,7 +62,7 @@ unsafe extern "C-unwind" fn relabel(object: *const pg_sys::ObjectAddress, label:
     if let Err(error) = check(object.objectId, object.objectSubId as i16, label.as_deref()) {
         error.report();
     }
-    LABELLED.set(object.objectId);
+    LABELLED.set((object.objectId, object.objectSubId as i16));
 }
 
 /// A column of a table, as far as its policy goes.
@@ -97,7 +97,8 @@ pub fn of_table(table: Oid) -> (Option<String>, Vec<Column>) {
     }
 }
 
-fn get(table: Oid, column: i32) -> Option<String> {
+/// The label of a column, or of the table (column 0).
+pub fn get(table: Oid, column: i32) -> Option<String> {
     let object = pg_sys::ObjectAddress {
         classId: pg_sys::RelationRelationId,
         objectId: table,

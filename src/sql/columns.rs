@@ -53,15 +53,16 @@ pub(super) fn role_dropped(role: Oid) -> Result<(), Error> {
 }
 
 /// After a label was stored or taken away: new rows are as it says from now on, the others are brought there.
-pub(super) fn labelled(relation: Oid) -> Result<(), Error> {
+pub(super) fn labelled(relation: Oid, column: i16) -> Result<(), Error> {
     if xact::is_binary_upgrade() {
         return Ok(());
     }
     catalog::advance_command();
+    let name = class::column_name(relation, column);
     for table in class::with_inheritors(relation) {
         if let Some(class) = policy::sealed(table) {
             columns::wanted(table)?;
-            policy::check_gated_indexes(&class)?;
+            policy::check_labelled(&class, name.as_deref())?;
             follow(table)?;
         }
     }
@@ -94,7 +95,13 @@ fn unseal_column(relation: Oid, column: &str) {
     or_report(set_label(relation, column, "unseal a column of this table", &Column::Plain));
 }
 
-fn set_label(relation: Oid, column: &str, what: &str, label: &Column) -> Result<(), Error> {
+/// Puts a label on a column, as its owner may.
+pub(super) fn set_label(
+    relation: Oid,
+    column: &str,
+    what: &str,
+    label: &Column,
+) -> Result<(), Error> {
     if !user::owns(relation) {
         let needs = "ownership of the table".to_owned();
         return Err(Error::NotAllowed { what: what.to_owned(), needs });
@@ -110,7 +117,7 @@ fn set_label(relation: Oid, column: &str, what: &str, label: &Column) -> Result<
     let text = label.to_string();
     check_label(relation, number, Some(&text))?;
     label::set(relation, number, CString::new(text).ok().as_deref());
-    labelled(relation)
+    labelled(relation, number)
 }
 
 #[pg_extern(sql = false)]

@@ -1,5 +1,8 @@
 //! Commands that would send a sealed table's rows somewhere in plaintext, or that take its keys.
 
+use sealed_columns::Column;
+
+use super::columns;
 use crate::error::Error;
 use crate::keyring;
 use crate::pg::catalog::{self, Oid};
@@ -13,10 +16,17 @@ pub fn before(command: &Command) -> Result<(), Error> {
         // On a partitioned table it reaches every partition.
         Command::CreateIndex { .. } if policy::sealed_method().is_none() => Ok(()),
         Command::CreateIndex { columns: Some(_), sealed: true, .. } => Ok(()),
-        Command::CreateIndex { table, columns, .. } => class::with_inheritors(*table)
+        Command::CreateIndex { table, columns, unique, .. } => class::with_inheritors(*table)
             .into_iter()
             .filter_map(policy::sealed)
-            .try_for_each(|class| policy::check_new_index(&class, columns.as_deref())),
+            .try_for_each(|class| policy::check_new_index(&class, columns.as_deref(), *unique)),
+        Command::UniqueConstraint { table, columns } => {
+            if policy::is_sealed_somewhere(*table) {
+                make_plain(*table, columns, class::lock_exclusively)
+            } else {
+                Ok(())
+            }
+        }
         Command::AlterType { table, column, dropped } => {
             policy::check_type_change(*table, column, dropped)
         }
@@ -49,6 +59,7 @@ pub fn before(command: &Command) -> Result<(), Error> {
             if method.is_none() || *method != policy::sealed_method() {
                 return Ok(());
             }
+            make_keys_plain(*parent, class::lock_exclusively)?;
             policy::refuse_published(name, published_above(*parent))
         }
         Command::Publish { publication, objects } => {
@@ -105,8 +116,38 @@ pub(super) fn seal_table(table: Oid) -> Result<(), Error> {
         return Err(keys_in_keys());
     }
     policy::check_class_not_published(&class)?;
+    make_keys_plain(table, class::lock_exclusively)?;
     // The rewrite fills them again as a REINDEX would, which is not asked about.
     class::indexes(table).iter().try_for_each(|index| policy::check_index(&class, index.oid))
+}
+
+/// Makes the column of a surrogate key plain where its constraint needs that. `lock`: as the command is about to lock the
+/// table; with less, two such commands would wait for each other.
+fn make_plain(table: Oid, key: &[String], lock: fn(Oid)) -> Result<(), Error> {
+    if !policy::wants_plain(table, key)? {
+        return Ok(());
+    }
+    lock(table);
+    let column = &key[0];
+    let name = class::relation_name(table);
+    pgrx::notice!(
+        "column \"{column}\" of sealed table \"{name}\" is labelled plain: before PostgreSQL 18 a unique index has no \
+         sealed keys, and this column's values are made by the server"
+    );
+    columns::set_label(table, column, "label this column", &Column::Plain)
+}
+
+/// The same for the constraints that a table has.
+fn make_keys_plain(table: Oid, lock: fn(Oid)) -> Result<(), Error> {
+    if !policy::labels_keys(table) {
+        return Ok(());
+    }
+    lock(table);
+    for index in class::indexes(table).iter().filter(|index| index.unique_constraint) {
+        let name = |number: &i16| class::column_name(table, *number).unwrap_or_default();
+        make_plain(table, &index.columns.iter().map(name).collect::<Vec<_>>(), lock)?;
+    }
+    Ok(())
 }
 
 /// The publications of a partitioned table and of what it is a partition of.
@@ -119,6 +160,9 @@ fn published_above(parent: Oid) -> Vec<String> {
 }
 
 fn attach(parent: Oid, partition: Oid) -> Result<(), Error> {
+    if policy::is_sealed_somewhere(partition) {
+        make_keys_plain(parent, class::lock_for_rotation)?;
+    }
     let published = published_above(parent);
     if published.is_empty() {
         return Ok(());

@@ -2,7 +2,7 @@
 -- else: the divided runs of regress/dual.
 SET client_min_messages = error;
 -- labels
-CREATE TABLE people (id int PRIMARY KEY, name text, ssn text, diagnosis text, n bigint) USING sealed_heap;
+SET sealed.plaintext_index = warning; CREATE TABLE people (id int PRIMARY KEY, name text, ssn text, diagnosis text, n bigint) USING sealed_heap; RESET sealed.plaintext_index;
 SELECT qa.attempt(format('SECURITY LABEL FOR sealed ON %s IS %L', o, l), true) FROM (VALUES
 	('TABLE people', 'plain'), ('TABLE people', 'default'), ('COLUMN people.id', 'default plain'), ('COLUMN people.ssn', 'sealed key=none'), ('COLUMN people.ssn', 'sealed key=a b'),
 	('COLUMN people.nothing', 'plain'), ('ROLE postgres', 'plain'), ('TABLE sealed.keys', 'default plain'), ('SCHEMA qa', 'plain')) v (o, l);
@@ -161,7 +161,7 @@ RESET ROLE;
 SET client_min_messages = error; DROP TABLE pk, fk, fk2, emptied; DROP CAST (cols_number AS int); DROP FUNCTION cols_cast, cols_steal, cols_show; DROP TYPE cols_number; SET client_min_messages = warning;
 RESET sealed.plaintext_index;
 SELECT qa.attempt(c) FROM unnest(ARRAY['ALTER TABLE chi ADD UNIQUE (v)', 'ALTER TABLE chi ADD UNIQUE (d)', 'CREATE INDEX ON chi (v)']) c;
-CREATE TABLE labelled_later (v text UNIQUE, w text) USING sealed_heap;
+SET sealed.plaintext_index = warning; CREATE TABLE labelled_later (v text UNIQUE, w text) USING sealed_heap; RESET sealed.plaintext_index;
 SELECT qa.attempt($$SECURITY LABEL FOR sealed ON COLUMN labelled_later.v IS 'sealed key=k'$$), qa.attempt($$SECURITY LABEL FOR sealed ON COLUMN labelled_later.w IS 'sealed key=k'$$);
 -- the owner, once it was granted to him; and a role that goes
 SELECT sealed.grant_key('k', 'cols_owner');

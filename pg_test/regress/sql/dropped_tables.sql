@@ -24,7 +24,7 @@ TABLE orphans;
 SET default_table_access_method = sealed_heap;
 SET client_min_messages = error;
 -- with its schema, its owner, its parent; materialized views and the tables that REFRESH and CLUSTER make on their way
-CREATE SCHEMA sc; CREATE TABLE sc.x (a int PRIMARY KEY, v text); INSERT INTO sc.x VALUES (1, 'x'); CREATE MATERIALIZED VIEW sc.m AS SELECT * FROM sc.x; REFRESH MATERIALIZED VIEW sc.m; CLUSTER sc.x USING x_pkey; VACUUM FULL sc.x; ALTER TABLE sc.x ADD COLUMN w text DEFAULT md5(random()::text); TABLE orphans; DROP SCHEMA sc CASCADE; TABLE orphans;
+CREATE SCHEMA sc; SET sealed.plaintext_index = warning; CREATE TABLE sc.x (a int PRIMARY KEY, v text); INSERT INTO sc.x VALUES (1, 'x'); CREATE MATERIALIZED VIEW sc.m AS SELECT * FROM sc.x; REFRESH MATERIALIZED VIEW sc.m; CLUSTER sc.x USING x_pkey; VACUUM FULL sc.x; ALTER TABLE sc.x ADD COLUMN w text DEFAULT md5(random()::text); TABLE orphans; DROP SCHEMA sc CASCADE; TABLE orphans;
 CREATE ROLE sealed_orphan; CREATE TABLE x AS SELECT 1 AS a; ALTER TABLE x OWNER TO sealed_orphan; DROP OWNED BY sealed_orphan; DROP ROLE sealed_orphan; TABLE orphans;
 CREATE TABLE p (a int) PARTITION BY LIST (a); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); CREATE TABLE p2 PARTITION OF p FOR VALUES IN (2) USING heap; INSERT INTO p VALUES (1), (2); ALTER TABLE p DETACH PARTITION p1; DROP TABLE p; SELECT * FROM p1; DROP TABLE p1; TABLE orphans;
 -- rotated, or back in heap: all its keys

@@ -13,7 +13,7 @@ INSERT INTO first VALUES (3, 'more');
 SELECT count(*) - :before AS keys FROM sealed.data_key;
 -- an exception block, several times
 SET default_table_access_method = sealed_heap;
-CREATE TABLE again (a int PRIMARY KEY);
+SET sealed.plaintext_index = warning; SET client_min_messages = error; CREATE TABLE again (a int PRIMARY KEY); RESET client_min_messages;
 DO $$ BEGIN FOR i IN 1..20 LOOP BEGIN INSERT INTO again VALUES (1); RAISE EXCEPTION 'no'; EXCEPTION WHEN raise_exception THEN NULL; END; END LOOP; INSERT INTO again VALUES (1); END $$;
 SELECT count(*) - :before AS keys FROM sealed.data_key;
 \c
