@@ -31,23 +31,25 @@ $node->safe_psql('postgres', q{
 	CHECKPOINT;
 });
 
-# A build whose sort does not fit into memory, held while its files are there.
+# A build whose sort does not fit into memory, its files searched while they are there.
 $node->append_conf('postgresql.conf', "log_temp_files = 0\n");
 $node->reload;
 $node->safe_psql('postgres', q{CREATE TABLE big (v text) USING sealed_heap; INSERT INTO big SELECT 'NEEDLE-spill-Mictlan ' || g FROM generate_series(1, 60000) g});
 my $temp = $node->data_dir . '/base/pgsql_tmp';
-my $build = $node->background_psql('postgres', on_error_stop => 0);
-$build->query_safe(q{SET maintenance_work_mem = '1MB'; SET client_min_messages = warning;});
-my ($spilled, @in_spill) = (0);
-my $pid = fork();
-if ($pid == 0) { $node->psql('postgres', q{SET maintenance_work_mem = '1MB'; SET client_min_messages = warning; CREATE INDEX big_v ON big (v);}); require POSIX; POSIX::_exit(0); }
-while (waitpid($pid, POSIX::WNOHANG()) == 0) {
-	for my $file (glob "$temp/*") { next unless -s $file; $spilled++; push @in_spill, hits([ $needles[2] ], $temp); }
-	sleep 0.01;
+sub spill {
+	my ($build) = @_;
+	my ($spilled, @found) = (0);
+	my $pid = fork();
+	if ($pid == 0) { $node->psql('postgres', "SET maintenance_work_mem = '1MB'; SET client_min_messages = warning; $build"); require POSIX; POSIX::_exit(0); }
+	while (waitpid($pid, POSIX::WNOHANG()) == 0) {
+		for my $file (glob "$temp/*") { next unless -s $file; $spilled++; push @found, hits([ $needles[2] ], $temp); }
+		sleep 0.01;
+	}
+	return ($spilled, scalar @found);
 }
-$build->quit;
+my ($spilled, $found) = spill('CREATE INDEX big_v ON big (v);');
 cmp_ok($spilled, '>', 0, 'the build spilled');
-is(join("\n", @in_spill), '', 'and nothing of a value was in its files');
+is($found, 0, 'and nothing of a value was in its files');
 
 sub clean {
 	my ($what, @paths) = @_;
@@ -57,11 +59,13 @@ sub clean {
 $node->safe_psql('postgres', 'CHECKPOINT');
 clean('indexes and tables', $node->data_dir . '/base');
 clean('WAL', $node->data_dir . '/pg_wal');
-# That the search finds such keys: an index that may be in plaintext.
+# That the search finds such keys, and such a spill: indexes that may be in plaintext.
+(undef, $found) = spill('SET sealed.plaintext_index = allow; CREATE INDEX big_plain ON big (v);');
+cmp_ok($found, '>', 0, 'the search finds the spill of a build in plaintext');
 $node->safe_psql('postgres', q{SET sealed.plaintext_index = allow; CREATE INDEX t_plain ON t (v, n); CHECKPOINT;});
 my %found = map { /: (.*)$/s ? ($1 => 1) : () } hits(\@needles, $node->data_dir . '/base');
-is(scalar(keys %found), 2, 'the search finds the keys of an index in plaintext');
-$node->safe_psql('postgres', 'DROP INDEX t_plain');
+is(scalar(keys %found), 3, 'the search finds the keys of indexes in plaintext');
+$node->safe_psql('postgres', 'DROP INDEX t_plain, big_plain');
 
 # Duplicates: leaf entries of one value, and no two with the same bytes.
 # (Not inner pages and the last keys of pages, which are copies.)

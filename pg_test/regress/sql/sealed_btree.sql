@@ -126,6 +126,8 @@ SELECT * FROM sealed.adopt_types();
 SELECT * FROM sealed.adopt_types();
 CREATE INDEX cit_v ON cit (v); INSERT INTO cit VALUES ('Abc'), ('abC'), ('b');
 SELECT count(*) FROM cit WHERE v = 'ABC';
+CREATE EXTENSION ltree SCHEMA public; CREATE TABLE lt (v public.ltree); INSERT INTO lt SELECT ('top.n' || g % 20 || '.some_longer_label')::public.ltree FROM generate_series(1, 100) g; INSERT INTO lt VALUES (''), ('top'), (NULL);
+SELECT * FROM sealed.adopt_types(); CREATE INDEX lt_v ON lt (v); SELECT count(*) FROM lt WHERE v = 'top.n7.some_longer_label'; SELECT count(*) FROM lt WHERE v > 'top' AND v < 'top.n11'; SELECT v FROM lt ORDER BY v LIMIT 2; SELECT count(*) FROM sealed.verify_index('lt_v');
 -- partitions
 CREATE TABLE p (a int, b text) PARTITION BY RANGE (a);
 CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10); CREATE INDEX p_b ON p (b, a); CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20);
@@ -198,4 +200,4 @@ SELECT id FROM g WHERE secret = 50;
 EXECUTE s (60);
 RESET ROLE;
 SELECT sealed.revoke_key('sb_key', 'sb_reader');
-SET client_min_messages = warning; DROP SCHEMA sb CASCADE; SELECT sealed.drop_column_key('sb_key'); DROP EXTENSION citext CASCADE; REVOKE USAGE ON SCHEMA qa FROM sb_reader; DROP ROLE sb_reader;
+SET client_min_messages = warning; DROP SCHEMA sb CASCADE; SELECT sealed.drop_column_key('sb_key'); DROP EXTENSION citext CASCADE; DROP EXTENSION ltree CASCADE; REVOKE USAGE ON SCHEMA qa FROM sb_reader; DROP ROLE sb_reader;
