@@ -20,16 +20,16 @@ backend_local! {
 }
 const KNOWN: usize = 16;
 
-/// Raises 42501 if the current user may not open a column of the index: `columns` are their numbers in
-/// `table`, 0 what is computed from any.
-pub fn check(index: Oid, table: Oid, columns: &[i16]) -> Result<(), Error> {
+/// Raises 42501 if the current user may not open a column that the index tells of: `columns` are their numbers in
+/// `table`, 0 what is computed from any, as a predicate is. Whether there was anything to ask.
+pub fn check(index: Oid, table: Oid, columns: &[i16]) -> Result<bool, Error> {
     let layouts = key::divided(table)?;
     if layouts.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let known = (index, user::current(), xact::statement_start());
     if LET_IN.with_borrow(|let_in| let_in.contains(&known)) {
-        return Ok(());
+        return Ok(true);
     }
     for layout in layouts.iter() {
         let Some(parts) = &layout.parts else { continue };
@@ -53,7 +53,7 @@ pub fn check(index: Oid, table: Oid, columns: &[i16]) -> Result<(), Error> {
     }
     // A foreign key's query is let in for itself alone.
     if user::in_foreign_key_check() {
-        return Ok(());
+        return Ok(true);
     }
     LET_IN.with_borrow_mut(|let_in| {
         let_in.retain(|k| k.2 == known.2);
@@ -62,7 +62,7 @@ pub fn check(index: Oid, table: Oid, columns: &[i16]) -> Result<(), Error> {
         }
         let_in.push(known);
     });
-    Ok(())
+    Ok(true)
 }
 
 /// Forgets who was let in.

@@ -64,4 +64,11 @@ CREATE TABLE h (id int) USING heap; SELECT qa.attempt('CREATE INDEX ON h USING s
 SELECT sealed.create_column_key('sh_key') IS NOT NULL AS made; CREATE TABLE g (id int, secret int); SECURITY LABEL FOR sealed ON COLUMN g.secret IS 'sealed key=sh_key'; INSERT INTO g SELECT i, i * 10 FROM generate_series(1, 100) i; CREATE INDEX g_secret ON g USING sealed_hash (secret); SELECT id FROM g WHERE secret = 50;
 CREATE ROLE sh_reader; GRANT USAGE ON SCHEMA sh TO sh_reader; GRANT SELECT ON g TO sh_reader; GRANT USAGE ON SCHEMA qa TO sh_reader; SET plan_cache_mode = force_generic_plan; PREPARE s (int) AS SELECT id FROM sh.g WHERE secret = $1; EXECUTE s (50); SET ROLE sh_reader;
 SELECT qa.attempt('SELECT id FROM sh.g WHERE secret = 50', true); EXECUTE s (50); RESET ROLE; SELECT sealed.grant_key('sh_key', 'sh_reader'); SET ROLE sh_reader; SELECT id FROM g WHERE secret = 50; EXECUTE s (60); RESET ROLE; SELECT sealed.revoke_key('sh_key', 'sh_reader');
+-- nor is he told by a predicate, which no row is asked about
+SET sealed.plaintext_index = allow; CREATE INDEX g_part ON g USING sealed_hash (id) WHERE secret > 500; CREATE INDEX g_part2 ON g USING sealed_btree (id) WHERE secret > 500; RESET sealed.plaintext_index; SET plan_cache_mode = auto; SET enable_seqscan = off;
+SELECT count(*) FROM g WHERE secret > 500 AND id = 60; SET ROLE sh_reader; SELECT qa.attempt('SELECT id FROM sh.g WHERE secret > 500 AND id = 60'), qa.attempt('SELECT id FROM sh.g WHERE secret > 500'); RESET ROLE;
+-- nor by a cursor that was opened when he was, or by somebody else
+SELECT sealed.grant_key('sh_key', 'sh_reader'); CREATE INDEX g_by ON g USING sealed_btree (secret); SET enable_bitmapscan = off; VACUUM g;
+BEGIN; SET LOCAL ROLE sh_reader; DECLARE shown CURSOR FOR SELECT secret FROM g WHERE secret > 5; DECLARE by_it CURSOR FOR SELECT id FROM g WHERE secret > 5; DECLARE hashed CURSOR FOR SELECT id FROM g WHERE secret = 60; FETCH 1 FROM shown; FETCH 1 FROM by_it; RESET ROLE; SELECT sealed.revoke_key('sh_key', 'sh_reader'); SET LOCAL ROLE sh_reader;
+SELECT qa.attempt('FETCH 1 FROM shown'), qa.attempt('FETCH 1 FROM by_it'), qa.attempt('FETCH 1 FROM hashed'); ROLLBACK;
 SET client_min_messages = warning; DROP SCHEMA sh CASCADE; SELECT sealed.drop_column_key('sh_key'); DROP EXTENSION citext CASCADE; REVOKE USAGE ON SCHEMA qa FROM sh_reader; DROP ROLE sh_reader;

@@ -32,6 +32,12 @@ CREATE UNIQUE INDEX dup_k ON dup (k);
 ALTER TABLE dup ADD CONSTRAINT dup_n UNIQUE (n);
 CREATE UNIQUE INDEX CONCURRENTLY dup_c ON dup (k);
 SELECT indexrelid::regclass, indisvalid FROM pg_index WHERE indrelid = 'dup'::regclass;
+-- who may not open a column is not told of its duplicates
+SELECT sealed.create_column_key('su_key') IS NOT NULL AS made; CREATE ROLE su_owner; GRANT ALL ON SCHEMA su TO su_owner;
+CREATE TABLE sec (id int, v text); SECURITY LABEL FOR sealed ON COLUMN sec.v IS 'sealed key=su_key'; INSERT INTO sec VALUES (1, 'a secret twice'), (1, 'a secret twice'); ALTER TABLE sec OWNER TO su_owner;
+SET ROLE su_owner; CREATE UNIQUE INDEX ON sec (v); ALTER TABLE sec ADD UNIQUE (id, v); RESET ROLE;
+SELECT sealed.grant_key('su_key', 'su_owner'); SET ROLE su_owner; CREATE UNIQUE INDEX ON sec (v); RESET ROLE;
+DROP TABLE sec; REVOKE ALL ON SCHEMA su FROM su_owner; DROP ROLE su_owner; SELECT sealed.drop_column_key('su_key');
 CREATE TABLE nn (a int, b text, UNIQUE NULLS NOT DISTINCT (a, b));
 INSERT INTO nn VALUES (1, NULL); INSERT INTO nn VALUES (1, NULL);
 CREATE TABLE df (a int UNIQUE DEFERRABLE INITIALLY DEFERRED);

@@ -16,7 +16,7 @@ use super::scan::{Swapped, bring_keys};
 use super::shadow::{self, Use};
 use super::{amvalidate, pages, write};
 use crate::error::Error;
-use crate::index_am::{gate, key};
+use crate::index_am::key;
 use crate::pg::call::{call_c, callback};
 use crate::pg::{class, index_stmt, xact};
 
@@ -241,8 +241,7 @@ pub unsafe extern "C-unwind" fn amrescan(
         unsafe {
             let swapped = Swapped::new(scan);
             let shadow = swapped.shadow();
-            let (index, table) = ((*shadow.relation()).rd_id, shadow.table());
-            gate::check(index, table, shadow.numbers()).unwrap_or_else(|e| e.report());
+            shadow.check().unwrap_or_else(|e| e.report());
             let given = if keys.is_null() { 0 } else { nkeys.max(0) as usize };
             let mut copies = match given {
                 0 => Vec::new(),
@@ -272,7 +271,8 @@ pub unsafe extern "C-unwind" fn amgettuple(
     callback!({
         // SAFETY: an open scan.
         unsafe {
-            let _swapped = Swapped::new(scan);
+            let swapped = Swapped::new(scan);
+            swapped.shadow().check_again().unwrap_or_else(|e| e.report());
             let next = core().amgettuple.unwrap_unchecked();
             call_c(|| next(scan, direction))
         }

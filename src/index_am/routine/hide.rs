@@ -57,7 +57,11 @@ unsafe fn hide(table: pg_sys::Oid, rel: *mut pg_sys::RelOptInfo) {
         for info in ours {
             let count = (*info).ncolumns as usize;
             let keys = std::slice::from_raw_parts((*info).indexkeys, count);
-            let numbers: Vec<_> = keys.iter().map(|number| *number as i16).collect();
+            let mut numbers: Vec<_> = keys.iter().map(|number| *number as i16).collect();
+            // What a predicate says of a row is asked of no row.
+            if !(*info).indpred.is_null() {
+                numbers.push(0);
+            }
             if gate::check((*info).indexoid, table, &numbers).is_err() {
                 (*rel).indexlist = pg_sys::list_delete_ptr((*rel).indexlist, info.cast());
             }

@@ -15,7 +15,7 @@ use super::probe::{self, Argument, Held};
 use super::shadow::{self, Scanned, Use};
 use super::{compare, nbtree};
 use crate::error::Error;
-use crate::index_am::{gate, key};
+use crate::index_am::key;
 use crate::pg::call::{call_c, callback};
 use crate::pg::local::backend_local;
 use crate::pg::tuple::varlena;
@@ -95,20 +95,16 @@ pub unsafe extern "C-unwind" fn amrescan(
         // SAFETY: core's scan and keys; the copies live until nbtree has copied them.
         unsafe {
             let shadow = shadow::of((*scan).indexRelation).unwrap_or_else(|e| e.report());
-            let table = (*(*(*scan).indexRelation).rd_index).indrelid;
-            let index = (*(*scan).indexRelation).rd_id;
-            gate::check(index, table, shadow.numbers()).unwrap_or_else(|e| e.report());
+            shadow.check().unwrap_or_else(|e| e.report());
             let rescan = nbtree().amrescan.unwrap_unchecked();
             if keys.is_null() || nkeys <= 0 {
-                SCANS.with_borrow_mut(|all| {
-                    all.entry(scan as usize).or_insert_with(|| {
-                        Box::new(Scan {
-                            _shadow: shadow,
-                            _arguments: Arguments::default(),
-                            shown: Shown::default(),
-                        })
-                    });
-                });
+                let now = Scan {
+                    _shadow: shadow,
+                    _arguments: Arguments::default(),
+                    shown: Shown::default(),
+                };
+                // In place of one too that an ERROR left at this address, of another index.
+                let _before = SCANS.with_borrow_mut(|all| all.insert(scan as usize, now.into()));
                 let _swapped = Swapped::new(scan);
                 return call_c(|| rescan(scan, keys, nkeys, orders, norders));
             }
@@ -250,6 +246,7 @@ pub unsafe extern "C-unwind" fn amgettuple(
         // SAFETY: an open scan.
         unsafe {
             let swapped = Swapped::new(scan);
+            swapped.shadow.check_again().unwrap_or_else(|e| e.report());
             let next = nbtree().amgettuple.unwrap_unchecked();
             let found = call_c(|| next(scan, direction));
             if found && (*scan).xs_want_itup {

@@ -13,6 +13,7 @@ use sealed_crypto::LayoutId;
 use super::column::{BTREE, Column, HASH, ORDER};
 use super::{compare, hash, only};
 use crate::error::Error;
+use crate::index_am::gate;
 use crate::index_am::key::How;
 use crate::pg::index_stmt;
 use crate::pg::local::backend_local;
@@ -31,6 +32,10 @@ pub struct Shadow {
     /// Its columns, those of INCLUDE too.
     #[allow(clippy::vec_box)]
     columns: Vec<Box<Column>>,
+    /// See `Use::numbers`.
+    tells_of: Vec<i16>,
+    /// Some of them are not for everybody.
+    gated: Cell<bool>,
     /// Of the columns as an index-only scan shows them; null until one does.
     shown: Cell<pg_sys::TupleDesc>,
     /// Of an index of keyed hashes, the layout that they are under, once it was looked up.
@@ -91,10 +96,26 @@ impl Use {
         unsafe { (*self.0).definition.table }
     }
 
-    /// The numbers of its columns in the table.
-    pub fn numbers(&self) -> &[i16] {
+    /// Raises 42501 if the current user may not look into it: when a scan begins.
+    pub fn check(&self) -> Result<(), Error> {
         // SAFETY: as above.
-        unsafe { &(*self.0).definition.numbers }
+        let shadow = unsafe { &*self.0 };
+        let gated = gate::check(shadow.rel.rd_id, self.table(), self.numbers())?;
+        shadow.gated.set(gated);
+        Ok(())
+    }
+
+    /// The same while it goes on: another user may go on with a cursor, or what he may open be less.
+    #[inline]
+    pub fn check_again(&self) -> Result<(), Error> {
+        // SAFETY: as above.
+        if unsafe { (*self.0).gated.get() } { self.check() } else { Ok(()) }
+    }
+
+    /// The numbers of the columns of the table that it tells of, 0 for any: its own, and those of a predicate.
+    fn numbers(&self) -> &[i16] {
+        // SAFETY: as above.
+        unsafe { &(*self.0).tells_of }
     }
 
     /// Where what lives as long as the shadow may be kept.
@@ -225,10 +246,12 @@ pub fn building(attno: i16) -> *const Column {
     }
 }
 
-/// The columns of the index that is being written.
-pub fn written() -> &'static [Box<Column>] {
-    // SAFETY: as above; callers use it within the same call.
-    unsafe { WRITTEN.get().as_ref() }.map_or(&[], |shadow| &shadow.columns)
+/// The shadow of the index that is being written.
+pub fn written() -> Option<Use> {
+    let shadow = WRITTEN.get().cast_mut();
+    // SAFETY: as above.
+    unsafe { shadow.as_ref() }?.uses.update(|uses| uses + 1);
+    Some(Use(shadow))
 }
 
 /// The shadow of an open index, as it is now.
@@ -352,6 +375,10 @@ unsafe fn make(index: pg_sys::Relation) -> Result<Shadow, Error> {
         let columns = (0..definition.numbers.len())
             .map(|at| Column::of(index, at, memory).map(Box::new))
             .collect::<Result<Vec<_>, _>>()?;
+        let mut tells_of = definition.numbers.clone();
+        if !pg_sys::RelationGetIndexPredicate(index).is_null() {
+            tells_of.push(0);
+        }
         let (keys, procs) = (definition.families.len(), usize::from((*real.rd_indam).amsupport));
         let (mut functions, mut procedures) = (Vec::new(), Vec::new());
         // What a scan or an insertion of an index of keyed hashes gives to hash is the code itself.
@@ -380,6 +407,8 @@ unsafe fn make(index: pg_sys::Relation) -> Result<Shadow, Error> {
             families,
             types,
             columns,
+            tells_of,
+            gated: Cell::new(false),
             layout: Cell::new(None),
             shown: Cell::new(std::ptr::null_mut()),
             definition,
