@@ -190,6 +190,16 @@ pub fn check_labelled(table: &Class, column: Option<&str>) -> Result<(), Error> 
     Ok(())
 }
 
+/// Decides about the indexes of a table that has become a partition: those of columns that are under column keys now.
+pub fn check_attached(table: &Class) -> Result<(), Error> {
+    for index in class::indexes(table.oid) {
+        if is_gated(table.oid, &index)? {
+            check_index(table, index.oid)?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether an index holds only columns that are not sealed anyway.
 fn holds_plain_columns_only(table: Oid, columns: &[i16]) -> Result<bool, Error> {
     let policy = columns::policy(table)?;

@@ -303,6 +303,13 @@ pub fn lock_for_rotation(table: Oid) {
     unsafe { pg_sys::LockRelationOid(table, lock) };
 }
 
+/// Waits for those who write to a table, and keeps others from it, to the end of the transaction.
+pub fn lock_against_writers(table: Oid) {
+    let lock = pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE;
+    // SAFETY: as above.
+    unsafe { pg_sys::LockRelationOid(table, lock) };
+}
+
 /// The number of a column, by its name; none of a column that was dropped, nor of a system column.
 pub fn column_number(relation: Oid, name: &str) -> Option<i16> {
     let name = std::ffi::CString::new(name).ok()?;

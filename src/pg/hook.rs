@@ -123,6 +123,8 @@ pub struct Deciders {
     pub role_dropped: fn(Oid) -> Result<(), Error>,
     /// After a security label of ours on a table (column 0) or a column was stored.
     pub labelled: fn(Oid, i16) -> Result<(), Error>,
+    /// After a table has become a partition.
+    pub attached: fn(Oid) -> Result<(), Error>,
     /// After COMMIT PREPARED. What was prepared is committed by now, so it must not fail.
     pub prepared_committed: fn(),
     /// After a database came into being, still in the same command.
@@ -182,6 +184,16 @@ pub fn reserve_setting_prefix() {
     unsafe { pg_sys::MarkGUCPrefixReserved(c"sealed".as_ptr()) };
 }
 
+/// What is to be done after a command.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+struct After {
+    /// The table that it gives another access method.
+    method_set: Oid,
+    /// The table that it makes a partition, whose columns have the labels of its parent's from then on.
+    attached: Oid,
+}
+
 /// Around every utility command.
 ///
 /// This frame and that of `object_access` are no `pg_guard`: an ERROR of the command itself jumps
@@ -204,7 +216,7 @@ unsafe extern "C-unwind" fn process_utility(
     };
     let mut statement = statement;
     // SAFETY: PostgreSQL passes a planned statement around a utility statement.
-    let watched = unsafe { before_command(&raw mut statement, read_only_tree, context) };
+    let after = unsafe { before_command(&raw mut statement, read_only_tree, context) };
     // SAFETY: the arguments are passed on as they came; this frame has nothing to drop.
     unsafe {
         next(statement, query, read_only_tree, context, params, environment, receiver, completion)
@@ -212,9 +224,9 @@ unsafe extern "C-unwind" fn process_utility(
     let more =
         add_column::any_wrapped() || label::any() || COMMITS_PREPARED.load(Ordering::Relaxed);
     copy_out_ended();
-    if watched != Oid::INVALID || more {
+    if after != After::default() || more {
         // SAFETY: plain arguments.
-        unsafe { after_command(watched) };
+        unsafe { after_command(after) };
     }
 }
 
@@ -223,16 +235,20 @@ unsafe extern "C-unwind" fn before_command(
     statement: *mut *mut pg_sys::PlannedStmt,
     read_only: bool,
     context: pg_sys::ProcessUtilityContext::Type,
-) -> Oid {
-    let mut watched = Oid::INVALID;
-    let Some(deciders) = DECIDERS.get() else { return watched };
+) -> After {
+    let mut after = After::default();
+    let Some(deciders) = DECIDERS.get() else { return after };
     // SAFETY: the caller's promise.
     let node = unsafe {
         *statement = index_stmt::adapt(*statement, read_only, deciders.make_sealed);
         (**statement).utilityStmt
     };
-    // What a command before left that an ERROR ended.
-    label::take_labelled();
+    // A command within another one (of an event trigger) leaves what that has begun.
+    let whole = context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL;
+    if whole {
+        // What a command before left that an ERROR ended.
+        label::take_labelled();
+    }
     // SAFETY: every node begins with its tag.
     let tag = unsafe { node.as_ref() }.map(|node| node.type_);
     REINDEXING.store(tag == Some(pg_sys::NodeTag::T_ReindexStmt), Ordering::Relaxed);
@@ -247,7 +263,8 @@ unsafe extern "C-unwind" fn before_command(
         !copy.is_from && copy.query.is_null()
     };
     COPIES_OUT.store(copies_out, Ordering::Relaxed);
-    if context != pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND {
+    let alters = tag == Some(pg_sys::NodeTag::T_AlterTableStmt);
+    if whole || alters && context != pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND {
         // SAFETY: as above.
         unsafe { add_column::begin(node) };
     }
@@ -256,22 +273,27 @@ unsafe extern "C-unwind" fn before_command(
         if let Err(error) = (deciders.before)(&command) {
             error.report();
         }
-        if let Command::SetAccessMethod { table, .. } = command {
-            watched = table;
+        match command {
+            Command::SetAccessMethod { table, .. } => after.method_set = table,
+            Command::AttachPartition { partition, .. } => after.attached = partition,
+            _ => {}
         }
     }
-    watched
+    after
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn after_command(table: Oid) {
+unsafe extern "C-unwind" fn after_command(after: After) {
     let Some(deciders) = DECIDERS.get() else { return };
     let mut done = add_column::unwrap();
-    if table != Oid::INVALID {
-        done = done.and_then(|()| (deciders.method_set)(table));
+    if after.method_set != Oid::INVALID {
+        done = done.and_then(|()| (deciders.method_set)(after.method_set));
     }
     if let Some((table, column)) = label::take_labelled() {
         done = done.and_then(|()| (deciders.labelled)(table, column));
+    }
+    if after.attached != Oid::INVALID {
+        done = done.and_then(|()| (deciders.attached)(after.attached));
     }
     if COMMITS_PREPARED.swap(false, Ordering::Relaxed) {
         (deciders.prepared_committed)();

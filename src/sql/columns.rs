@@ -69,8 +69,24 @@ pub(super) fn labelled(relation: Oid, column: i16) -> Result<(), Error> {
     Ok(())
 }
 
+/// After a table has become a partition: its columns have the labels of the tables above it from now on.
+pub(super) fn attached(partition: Oid) -> Result<(), Error> {
+    catalog::advance_command();
+    for table in class::with_inheritors(partition) {
+        if let Some(class) = policy::sealed(table).filter(|_| !xact::is_binary_upgrade()) {
+            policy::check_attached(&class)?;
+            follow(table)?;
+        }
+    }
+    Ok(())
+}
+
 /// Has rows of a sealed table be what its labels say.
 fn follow(table: Oid) -> Result<(), Error> {
+    // Somebody who writes the first row makes its key by the labels that he sees, and nobody sees that key yet.
+    if keyring::newest_key_made(table)?.is_none() {
+        class::lock_against_writers(table);
+    }
     if !columns::is_stale(table)? {
         return Ok(());
     }

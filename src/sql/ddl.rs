@@ -118,7 +118,14 @@ pub(super) fn seal_table(table: Oid) -> Result<(), Error> {
     policy::check_class_not_published(&class)?;
     make_keys_plain(table, class::lock_exclusively)?;
     // The rewrite fills them again as a REINDEX would, which is not asked about.
-    class::indexes(table).iter().try_for_each(|index| policy::check_index(&class, index.oid))
+    class::indexes(table).iter().try_for_each(|index| policy::check_index(&class, index.oid))?;
+    // It may have been sealed before, and have got other labels since.
+    if keyring::columns::is_stale(table)? {
+        class::lock_for_rotation(table);
+        keyring::rotate_data_key(table)?;
+        catalog::advance_command();
+    }
+    Ok(())
 }
 
 /// Makes the column of a surrogate key plain where its constraint needs that. `lock`: as the command is about to lock the

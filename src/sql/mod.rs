@@ -34,6 +34,7 @@ pub fn init() {
         dropped: ddl::dropped,
         role_dropped: columns::role_dropped,
         labelled: columns::labelled,
+        attached: columns::attached,
         prepared_committed: rotation::prepared_committed,
         // What its template was doing in the background goes on in the copy.
         database_created: worker::wake_new_at_commit,

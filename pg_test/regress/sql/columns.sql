@@ -190,6 +190,34 @@ RESET ROLE;
 SELECT count(*), sum(id), min(secret), max(note) FROM parted;
 SELECT relation, policy, written FROM sealed.columns WHERE relation::text LIKE 'parted%' AND column_name = 'id' ORDER BY 1;
 DROP TABLE parted;
+-- one that is attached is under the parent's labels from then on
+CREATE TABLE later (id int, secret text) PARTITION BY RANGE (id); SECURITY LABEL FOR sealed ON COLUMN later.secret IS 'sealed key=ssn';
+CREATE TABLE later1 (id int, secret text) USING sealed_heap; INSERT INTO later1 VALUES (1, 'before');
+ALTER TABLE later ATTACH PARTITION later1 FOR VALUES FROM (0) TO (10); INSERT INTO later VALUES (2, 'after');
+SELECT column_name, policy, written FROM sealed.columns WHERE relation = 'later1'::regclass ORDER BY 1; VACUUM FULL later1;
+GRANT SELECT ON later TO cols_clerk; SELECT sealed.alter_column_key('ssn', denied => 'error'); SET ROLE cols_clerk; SELECT * FROM later; RESET ROLE; SELECT * FROM later ORDER BY id;
+CREATE TABLE later2 (id int, secret text) USING sealed_heap; INSERT INTO later2 VALUES (11, 'x'); SET sealed.plaintext_index = allow; CREATE INDEX later2_plain ON later2 (secret); RESET sealed.plaintext_index;
+SELECT qa.attempt('ALTER TABLE later ATTACH PARTITION later2 FOR VALUES FROM (10) TO (20)');
+DROP TABLE later, later2;
+-- a label counts, and a default is kept, also where an event trigger runs a command of its own
+CREATE FUNCTION cols_event() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'SET application_name = event'; END $$;
+CREATE EVENT TRIGGER cols_start ON ddl_command_start EXECUTE FUNCTION cols_event(); CREATE EVENT TRIGGER cols_end ON ddl_command_end EXECUTE FUNCTION cols_event();
+CREATE TABLE watched (id int, v text) USING sealed_heap; INSERT INTO watched VALUES (1, 'one');
+SECURITY LABEL FOR sealed ON COLUMN watched.v IS 'sealed key=ssn';
+SELECT column_name, policy, written FROM sealed.columns WHERE relation = 'watched'::regclass ORDER BY 1;
+ALTER TABLE watched ADD d text DEFAULT 'kept'; SELECT attmissingval FROM pg_attribute WHERE attrelid = 'watched'::regclass AND attname = 'd'; TABLE watched;
+SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = 'watched'::regclass;
+DROP EVENT TRIGGER cols_start; DROP EVENT TRIGGER cols_end; DROP FUNCTION cols_event; RESET application_name; DROP TABLE watched;
+-- a new foreign key does not hold because the owner sees NULLs or masks
+CREATE TABLE target (v text PRIMARY KEY) USING heap; INSERT INTO target VALUES ('xxx');
+CREATE TABLE refers (v text) USING sealed_heap; SECURITY LABEL FOR sealed ON COLUMN refers.v IS 'sealed key=ssn'; INSERT INTO refers VALUES ('not there');
+ALTER TABLE target OWNER TO cols_owner; ALTER TABLE refers OWNER TO cols_owner;
+SELECT sealed.alter_column_key('ssn', mask => 'xxx');
+SET ROLE cols_owner; SELECT * FROM refers; SELECT qa.attempt('ALTER TABLE refers ADD FOREIGN KEY (v) REFERENCES target');
+ALTER TABLE refers ADD CONSTRAINT refers_fk FOREIGN KEY (v) REFERENCES target NOT VALID; SELECT qa.attempt('ALTER TABLE refers VALIDATE CONSTRAINT refers_fk'); RESET ROLE;
+SELECT qa.attempt('ALTER TABLE refers VALIDATE CONSTRAINT refers_fk'); SELECT sealed.alter_column_key('ssn', denied => 'null');
+SET ROLE cols_owner; SELECT qa.attempt('ALTER TABLE refers VALIDATE CONSTRAINT refers_fk'); RESET ROLE;
+DROP TABLE refers, target;
 
 -- eight keys; temporary, unlogged tables; a table without columns; with nothing but plain ones
 SELECT count(sealed.create_column_key('k' || g)) FROM generate_series(1, 9) g;
@@ -211,6 +239,11 @@ SECURITY LABEL FOR sealed ON COLUMN was_heap.a IS 'plain';
 SELECT sealed.seal_table('was_heap'); INSERT INTO was_heap VALUES (2, 'two'); SELECT * FROM was_heap ORDER BY 1; VACUUM FULL was_heap;
 SELECT column_name, written FROM sealed.columns WHERE relation = 'was_heap'::regclass ORDER BY 1;
 SELECT * FROM was_heap ORDER BY 1;
+-- also of one that was sealed before it got them
+CREATE TABLE again (a int, b text) USING sealed_heap; INSERT INTO again VALUES (1, 'one'); ALTER TABLE again SET ACCESS METHOD heap; SECURITY LABEL FOR sealed ON COLUMN again.b IS 'sealed key=ssn';
+ALTER TABLE again SET ACCESS METHOD sealed_heap; INSERT INTO again VALUES (2, 'two'); SELECT column_name, written FROM sealed.columns WHERE relation = 'again'::regclass ORDER BY 1;
+ALTER TABLE again SET ACCESS METHOD heap; SECURITY LABEL FOR sealed ON COLUMN again.b IS 'plain'; SELECT sealed.seal_table('again'); INSERT INTO again VALUES (3, 'three'); VACUUM FULL again; SELECT column_name, written FROM sealed.columns WHERE relation = 'again'::regclass ORDER BY 1;
+TABLE again ORDER BY a; SELECT qa.verified('again'); DROP TABLE again;
 SELECT event, object, detail FROM sealed.audit WHERE object IN ('ssn', 'health') AND event <> 'retire_data_key' ORDER BY seq;
 DROP TABLE was_heap, clear, nothing, plain_key; DROP FUNCTION everything(), peek();
 SELECT count(sealed.drop_column_key('k' || g)) FROM generate_series(8, 9) g;

@@ -88,7 +88,7 @@ unsafe extern "C-unwind" fn look(query: *mut pg_sys::QueryDesc, eflags: std::ffi
             if is_foreign_keys(query, eflags) {
                 // Not NULL or a mask: the key would be decided by it.
                 how.reader = Reader::Writer;
-                if shows_nothing((*query).planstate) {
+                if user::in_foreign_key_check() && shows_nothing((*query).planstate) {
                     how = Walk { reader: Reader::Internal, checks: query.addr() };
                 }
             }
@@ -97,14 +97,13 @@ unsafe extern "C-unwind" fn look(query: *mut pg_sys::QueryDesc, eflags: std::ffi
     })
 }
 
-/// Whether PostgreSQL made the query to enforce a foreign key. Functions called within it (casts, triggers) run under
-/// the same flag, but nobody else has SPI leave the triggers to the query above (`AfterTriggerEndQuery`, trigger.c),
-/// and what a rule adds to it goes nowhere.
+/// Whether PostgreSQL made the query to enforce a foreign key, or to see whether a new one holds, which it does as the
+/// current user (`RI_Initial_Check`). Functions called within it (casts, triggers) run under the same flags, but nobody else
+/// has SPI leave the triggers to the query above (`AfterTriggerEndQuery`, trigger.c), and what a rule adds to it goes nowhere.
 unsafe fn is_foreign_keys(query: *mut pg_sys::QueryDesc, eflags: std::ffi::c_int) -> bool {
     // SAFETY: a query that was just made ready has a destination.
     unsafe {
-        user::in_foreign_key_check()
-            && eflags & pg_sys::EXEC_FLAG_SKIP_TRIGGERS as i32 != 0
+        eflags & pg_sys::EXEC_FLAG_SKIP_TRIGGERS as i32 != 0
             && (*(*query).dest).mydest == pg_sys::CommandDest::DestSPI
     }
 }
