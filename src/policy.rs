@@ -302,7 +302,7 @@ pub fn make_sealed(asked: &index_stmt::Asked) -> bool {
         return false;
     }
     let tables: Vec<_> =
-        class::with_inheritors(table).into_iter().filter_map(class::class).collect();
+        class::with_partitions(table).into_iter().filter_map(class::class).collect();
     let mut leaves = tables.iter().filter(|class| class.has_rows()).peekable();
     let Some(first) = tables.first() else { return false };
     if leaves.peek().is_none() {

@@ -174,6 +174,15 @@ pub fn with_inheritors(relation: Oid) -> Vec<Oid> {
     oids(list)
 }
 
+/// What a command on a table reaches that says nothing of what only inherits from it: a partitioned table and all
+/// below it, or the table alone.
+pub fn with_partitions(relation: Oid) -> Vec<Oid> {
+    match class(relation) {
+        Some(class) if class.is_partitioned() => with_inheritors(relation),
+        _ => vec![relation],
+    }
+}
+
 /// The partitioned tables that a partition belongs to, nearest first.
 pub fn partition_ancestors(relation: Oid) -> Vec<Oid> {
     // SAFETY: reads pg_inherits; a relation that is no partition has an empty list.

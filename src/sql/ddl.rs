@@ -16,7 +16,7 @@ pub fn before(command: &Command) -> Result<(), Error> {
         // On a partitioned table it reaches every partition.
         Command::CreateIndex { .. } if policy::sealed_method().is_none() => Ok(()),
         Command::CreateIndex { columns: Some(_), sealed: true, .. } => Ok(()),
-        Command::CreateIndex { table, columns, unique, .. } => class::with_inheritors(*table)
+        Command::CreateIndex { table, columns, unique, .. } => class::with_partitions(*table)
             .into_iter()
             .filter_map(policy::sealed)
             .try_for_each(|class| policy::check_new_index(&class, columns.as_deref(), *unique)),

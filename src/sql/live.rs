@@ -32,9 +32,7 @@ fn each_table(
     f: fn(&Class) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut any = false;
-    let partitioned = class::class(relation).is_some_and(|class| class.is_partitioned());
-    let tables = if partitioned { class::with_inheritors(relation) } else { vec![relation] };
-    for relation in tables {
+    for relation in class::with_partitions(relation) {
         rotation::allow(relation, what)?;
         method::lock_alone(relation);
         let Some(class) = class::class(relation) else { continue };

@@ -24,6 +24,9 @@ SELECT qa.attempt('CREATE TABLE refused (id int PRIMARY KEY)', true);
 SELECT qa.attempt('ALTER TABLE pi ADD UNIQUE (v)');
 SELECT qa.attempt('CREATE INDEX ON pi (v)');
 SELECT qa.attempt('CREATE TABLE IF NOT EXISTS refused AS SELECT 1 AS a');
+-- also where the same command writes the rows anew, which fills new indexes as old ones
+SELECT qa.attempt('ALTER TABLE pi ADD again float8 DEFAULT random(), ADD EXCLUDE USING hash (v WITH =)');
+SELECT qa.attempt('ALTER TABLE pi ADD again float8 DEFAULT random(), ADD EXCLUDE USING btree (v WITH =)');
 -- warning: everything, said so
 SET sealed.plaintext_index = warning;
 CREATE INDEX pi_v ON pi (v);
@@ -56,6 +59,10 @@ CREATE TABLE pp1 PARTITION OF pp FOR VALUES FROM (0) TO (10) USING sealed_heap;
 CREATE TABLE pp2 PARTITION OF pp FOR VALUES FROM (10) TO (20) USING heap;
 SELECT qa.attempt('CREATE INDEX ON pp (v)');
 SELECT qa.attempt('CREATE INDEX ON ONLY pp (v)');
+-- what only inherits is not reached
+CREATE TABLE par (id int, v text) USING sealed_heap; CREATE TABLE chi () INHERITS (par) USING heap; CREATE INDEX par_v ON par (v);
+CREATE TABLE hpar (id int, v text) USING heap; CREATE TABLE hchi () INHERITS (hpar) USING sealed_heap; CREATE INDEX hpar_v ON hpar (v);
+SELECT relname, amname FROM pg_class c JOIN pg_am a ON a.oid = relam WHERE relname IN ('par_v', 'hpar_v') ORDER BY 1; DROP TABLE par, chi, hpar, hchi;
 -- statistics objects and expressions keep values in the catalogs
 SELECT qa.attempt('CREATE STATISTICS st (mcv) ON id, v FROM pi');
 SET client_min_messages = warning; DROP TABLE IF EXISTS pi, no_keys, copy, quiet, h, pp, refused;
