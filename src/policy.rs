@@ -10,7 +10,7 @@ use sealed_columns::Column;
 
 use crate::error::Error;
 use crate::guc::{self, PlaintextIndex};
-use crate::keyring::columns;
+use crate::keyring::{self, columns};
 use crate::pg::catalog::Oid;
 use crate::pg::class::{self, Class, Relation};
 use crate::pg::local::backend_local;
@@ -311,7 +311,7 @@ pub fn make_sealed(asked: &index_stmt::Asked) -> bool {
     let mut any = asked.marked;
     for leaf in leaves {
         // An index of all partitions is of one access method, and this one is for sealed tables.
-        if leaf.access_method != method {
+        if leaf.access_method != method || is_being_unsealed(leaf.oid) {
             return false;
         }
         let number = |name: &String| class::column_number(leaf.oid, name).unwrap_or(0);
@@ -322,6 +322,12 @@ pub fn make_sealed(asked: &index_stmt::Asked) -> bool {
         }
     }
     any
+}
+
+/// Whether a sealed table is on its way to heap, where no index may have sealed keys.
+pub fn is_being_unsealed(table: Oid) -> bool {
+    let mixed = keyring::mixed(table).unwrap_or_else(|error| error.report());
+    mixed.is_some_and(|mixed| mixed.target == keyring::Kind::Plain)
 }
 
 /// Decides about another type, or expression, for a column. PostgreSQL makes the constraints on it anew, from texts that

@@ -178,6 +178,11 @@ pub fn reindexing() -> bool {
     REINDEXING.load(Ordering::Relaxed)
 }
 
+/// A REINDEX begins that is no command: what it builds was there before.
+pub fn reindex_begins() {
+    REINDEXING.store(true, Ordering::Relaxed);
+}
+
 /// Makes settings named `sealed.*` that nobody defined an error.
 pub fn reserve_setting_prefix() {
     // SAFETY: copies the string.

@@ -170,6 +170,28 @@ pub fn owns(relation: Oid) -> bool {
     !restricted() && users().into_iter().all(owns)
 }
 
+/// Calls `body`, which may call functions of a table's owner, with no more rights than he has, as VACUUM and CREATE INDEX
+/// do. After an ERROR the end of the transaction, or the part of it, puts back what was.
+///
+/// # Safety
+/// `rel` is an open table.
+pub unsafe fn as_owner<R>(rel: pg_sys::Relation, body: impl FnOnce() -> R) -> R {
+    // SAFETY: the caller's promise; the settings are put back as they were.
+    unsafe {
+        let (mut user, mut context) = (Oid::INVALID, 0);
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        let restricted = context | pg_sys::SECURITY_RESTRICTED_OPERATION as i32;
+        pg_sys::SetUserIdAndSecContext((*(*rel).rd_rel).relowner, restricted);
+        let settings = pg_sys::NewGUCNestLevel();
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        pg_sys::RestrictSearchPath();
+        let result = body();
+        pg_sys::AtEOXact_GUC(false, settings);
+        pg_sys::SetUserIdAndSecContext(user, context);
+        result
+    }
+}
+
 /// Inside VACUUM, ANALYZE, CREATE INDEX or REFRESH of somebody's table, whose code may be hostile.
 fn restricted() -> bool {
     // SAFETY: reads a variable of this backend.

@@ -162,7 +162,19 @@ SELECT version, state FROM sealed.keys WHERE relation = 'ex'::regclass;
 INSERT INTO ex VALUES (2, 'x'); SELECT count(*) FROM sealed.verify_index('ex_a_b_excl');
 -- several expressions, which have no column's number
 SET sealed.plaintext_index = allow; CREATE TABLE xp (a int, b text, c date); CREATE INDEX xp_e ON xp USING sealed_btree ((b || '!'), (a + 1), c, (c + 1)); RESET sealed.plaintext_index;
+SET sealed.plaintext_index = allow; CREATE INDEX xp_p ON xp USING sealed_hash (a) WHERE b > 'b2'; RESET sealed.plaintext_index;
 INSERT INTO xp SELECT g, 'b' || g % 5, '2020-01-01'::date + g FROM generate_series(-50, 50) g; SELECT a FROM xp WHERE b || '!' = 'b3!' AND a + 1 = 4; SELECT count(*) FROM sealed.verify_index('xp_e');
+-- which were decided about when they were made
+SET client_min_messages = warning; SET sealed.reseal = on; SELECT sealed.rotate_data_key('xp'); CALL sealed.wait('xp', '1 minute'); RESET sealed.reseal; RESET client_min_messages; SELECT version, state FROM sealed.keys WHERE relation = 'xp'::regclass;
+-- verify_index calls the functions of the table's owner with his rights
+CREATE ROLE sb_owner; GRANT ALL ON SCHEMA sb TO sb_owner; CREATE TABLE said (who name) USING heap; GRANT INSERT, SELECT ON said TO sb_owner;
+CREATE FUNCTION note(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN INSERT INTO sb.said VALUES (current_user); RETURN $1; END $$;
+CREATE FUNCTION nosy(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ DECLARE r text; BEGIN SELECT sb.note($1) INTO r; RETURN r; END $$;
+CREATE TABLE ow (b text); ALTER TABLE ow OWNER TO sb_owner; SET sealed.plaintext_index = allow; CREATE INDEX ow_e ON ow USING sealed_btree (nosy(b)); RESET sealed.plaintext_index; INSERT INTO ow VALUES ('x');
+DELETE FROM said; SELECT * FROM sealed.verify_index('ow_e'); SELECT * FROM sealed.verify('ow'); SELECT DISTINCT who, current_user FROM said; DROP TABLE ow, said; REVOKE ALL ON SCHEMA sb FROM sb_owner; DROP ROLE sb_owner;
+-- a table that is being unsealed gets none
+CREATE TABLE un (id int, v text); INSERT INTO un VALUES (1, 'x'); SET client_min_messages = warning; SELECT sealed.unseal_table('un');
+SELECT qa.attempt('CREATE INDEX un_v ON un (v)'); SELECT qa.attempt('CREATE INDEX un_v ON un USING sealed_btree (v)'); SELECT qa.attempt('CREATE INDEX un_v ON un USING sealed_hash (v)'); SELECT sealed.seal_table('un'); RESET client_min_messages; CREATE INDEX un_v ON un (v);
 -- a comparison that fails, and one that asks the table itself
 SET client_min_messages = warning; CREATE TYPE odd; CREATE FUNCTION odd_in(cstring) RETURNS odd LANGUAGE internal IMMUTABLE STRICT AS 'int4in'; CREATE FUNCTION odd_out(odd) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'int4out';
 CREATE TYPE odd (INPUT = odd_in, OUTPUT = odd_out, LIKE = int4); RESET client_min_messages; CREATE CAST (odd AS int) WITHOUT FUNCTION; CREATE CAST (int AS odd) WITHOUT FUNCTION;

@@ -6,7 +6,7 @@ use sealed_crypto::{LayoutId, index_layout};
 use super::{hash, value};
 use crate::pg::call::{self, Failure, call_c};
 use crate::pg::tuple::{self, varlena};
-use crate::pg::{class, index_stmt, worker};
+use crate::pg::{class, hook, index_stmt, worker};
 
 /// Flags of a page, of a tuple's `t_info` and of its `t_tid` (`access/nbtree.h`, `access/itup.h`).
 const DELETED: u16 = 1 << 2;
@@ -338,6 +338,7 @@ pub fn reindex(index: Oid) -> Result<(), Failure> {
                 pg_sys::MemoryContextSwitchTo(before);
                 // It pops this one before it ends the transaction.
                 pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+                hook::reindex_begins();
                 call_c(|| ExecReindex(state, statement, true));
                 if alone {
                     pg_sys::PopActiveSnapshot();

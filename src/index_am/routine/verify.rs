@@ -11,7 +11,7 @@ use super::{compare, hash, pages, shadow, value};
 use crate::error::Error;
 use crate::pg::call::{self, call_c, callback};
 use crate::pg::ffi;
-use crate::pg::{class, index_stmt};
+use crate::pg::{class, index_stmt, user};
 use crate::policy;
 
 /// Flags of a page: half dead, and to be ignored (`P_IGNORE`).
@@ -311,7 +311,10 @@ unsafe fn check_rows(
         let build = am.index_build_range_scan.unwrap_unchecked();
         let state = (&raw mut rows).cast::<c_void>();
         let all = pg_sys::InvalidBlockNumber;
-        call_c(|| build(heap, rel, info, true, false, false, 0, all, Some(row), state, scan));
+        // Expressions and predicates are the owner's functions.
+        user::as_owner(heap, || {
+            call_c(|| build(heap, rel, info, true, false, false, 0, all, Some(row), state, scan))
+        });
     }
 }
 

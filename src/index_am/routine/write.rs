@@ -66,7 +66,9 @@ pub unsafe fn prepare(
     // SAFETY: arguments of core's.
     unsafe {
         // The rows of another table do not pass by `sealed_for_build`, and it has no keys.
-        if policy::sealed_method() != Some((*(*heap).rd_rel).relam) {
+        if policy::sealed_method() != Some((*(*heap).rd_rel).relam)
+            || policy::is_being_unsealed((*heap).rd_id)
+        {
             let relation = crate::pg::relation::name((*heap).rd_id);
             let method = pg_sys::get_am_name((*(*index).rd_rel).relam);
             let method = std::ffi::CStr::from_ptr(method).to_string_lossy().into_owned();

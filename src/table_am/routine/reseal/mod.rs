@@ -18,8 +18,8 @@ use super::opened;
 use super::toast;
 use crate::error::Error;
 use crate::keyring;
-use crate::pg::call;
 use crate::pg::tuple::{self, SEALED_HOFF};
+use crate::pg::{call, user};
 use crate::policy;
 use crate::table_am::mixed::{self, Kind, Mixed};
 
@@ -107,17 +107,10 @@ pub fn with_table<R>(relation: Oid, target: Target, work: impl FnOnce(&Table) ->
         } else {
             pg_sys::table_open(toast_oid, lock)
         };
-        let (mut user, mut context) = (Oid::INVALID, 0);
-        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
-        let restricted = context | pg_sys::SECURITY_RESTRICTED_OPERATION as i32;
-        pg_sys::SetUserIdAndSecContext((*(*rel).rd_rel).relowner, restricted);
-        let settings = pg_sys::NewGUCNestLevel();
-        #[cfg(any(feature = "pg17", feature = "pg18"))]
-        pg_sys::RestrictSearchPath();
-        let chunk_layouts = keyring::chunk_layouts(target.layout).unwrap_or_else(|e| e.report());
-        let result = work(&Table { rel, toast, target, chunk_layouts, mixed });
-        pg_sys::AtEOXact_GUC(false, settings);
-        pg_sys::SetUserIdAndSecContext(user, context);
+        let result = user::as_owner(rel, || {
+            let layouts = keyring::chunk_layouts(target.layout).unwrap_or_else(|e| e.report());
+            work(&Table { rel, toast, target, chunk_layouts: layouts, mixed })
+        });
         if !toast.is_null() {
             pg_sys::table_close(toast, none);
         }
