@@ -51,6 +51,13 @@ like($told, qr/Failing row contains \(50, shown to the client\)/, 'the client is
 is(scalar(hits([ 'shown to the client' ], $node->logfile)), 0, 'nor is the statement logged');
 $node->psql('postgres', q{CREATE TABLE plain_k (id int CHECK (id < 10), v text); INSERT INTO plain_k VALUES (50, 'NEEDLE-of-heap')});
 isnt(scalar(hits([ 'NEEDLE-of-heap' ], $node->logfile)), 0, 'a heap table is logged as ever');
+# the build of an index meets duplicates
+$node->safe_psql('postgres', q{CREATE TABLE twice (v text) USING sealed_heap; INSERT INTO twice SELECT reverse('dliub-ni-ELDEEN') FROM generate_series(1, 2)});
+for my $sql ('CREATE UNIQUE INDEX twice_v ON twice (v)', 'CREATE UNIQUE INDEX CONCURRENTLY twice_v ON twice (v)', 'ALTER TABLE twice ADD UNIQUE (v)', 'SET sealed.plaintext_index = allow; CREATE UNIQUE INDEX twice_v ON twice (v)') {
+	$node->psql('postgres', $sql);
+}
+is(scalar(hits([ 'NEEDLE-in-build' ], $node->logfile)), 0, 'no plaintext of a duplicate that a build meets in the log');
+cmp_ok(scalar(() = slurp_bytes($node->logfile) =~ /could not create unique index/g), '>', 0, 'which it says there');
 
 # Most drivers start a query in one message and run it in another, each a statement of its own to the clock.
 $node->safe_psql('postgres', q{INSERT INTO k VALUES (3, 'three')});

@@ -40,6 +40,8 @@ pub(super) struct IndexRow {
 
 impl RowReader {
     pub(super) unsafe fn new(rel: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> Self {
+        // Rows are opened past slots here, and a duplicate is told with its values.
+        crate::pg::log::uses_sealed_table();
         // SAFETY: executor state in the current context; freed by `free` or with the context.
         unsafe {
             let estate = pg_sys::CreateExecutorState();
