@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build install uninstall check unit test installcheck prove_installcheck upstream fuzz demo bench bench_rotation soak faults valgrind memcheck pg-source image clean
+.PHONY: help setup build install uninstall check unit test installcheck prove_installcheck upstream fuzz demo bench bench_instructions bench_rotation soak faults valgrind memcheck pg-source image clean
 
 help: ## this list
 	@sed -nE 's/^([a-z_-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -47,6 +47,9 @@ demo: setup install ## seal a real data set, query it, rotate keys, search the r
 
 bench: setup install ## heap against sealed_heap, interleaved; writes docs/performance.md
 	@benches/run
+
+bench_instructions: ## instructions of the functions that run once a row or once a key, by callgrind; into docs/performance.md
+	@benches/instructions
 
 bench_rotation: setup install ## a new master key for 10,000 data keys: 5 seconds at most
 	@benches/master_rotation
