@@ -407,18 +407,7 @@ unsafe fn commands(node: *mut pg_sys::Node) -> Vec<Command> {
     match tag {
         // SAFETY: see above.
         pg_sys::NodeTag::T_IndexStmt => unsafe {
-            let s = &*node.cast::<pg_sys::IndexStmt>();
-            let Some(table) = find(s.relation) else { return Vec::new() };
-            let columns = columns(s);
-            if s.isconstraint || s.primary {
-                let columns = columns.filter(|_| s.excludeOpNames.is_null());
-                let constraint =
-                    columns.map(|columns| Command::UniqueConstraint { table, columns });
-                return constraint.into_iter().collect();
-            }
-            let method = (!s.accessMethod.is_null()).then(|| CStr::from_ptr(s.accessMethod));
-            let sealed = method.is_some_and(|name| index_stmt::METHODS.contains(&name));
-            vec![Command::CreateIndex { table, columns, sealed, unique: s.unique }]
+            index_stmt::command(&*node.cast::<pg_sys::IndexStmt>()).into_iter().collect()
         },
         // SAFETY: see above.
         pg_sys::NodeTag::T_CreateStmt => unsafe {
@@ -451,24 +440,6 @@ unsafe fn commands(node: *mut pg_sys::Node) -> Vec<Command> {
         },
         _ => Vec::new(),
     }
-}
-
-/// The columns of an index to be; None if it has an expression or a predicate.
-pub(super) fn columns(statement: &pg_sys::IndexStmt) -> Option<Vec<String>> {
-    if !statement.whereClause.is_null() {
-        return None;
-    }
-    let elements = [statement.indexParams, statement.indexIncludingParams];
-    let elements = elements.into_iter().flat_map(class::nodes);
-    elements
-        .map(|element| {
-            // SAFETY: the lists hold IndexElem nodes; the name is null of an expression.
-            let name = unsafe { (*element.cast::<pg_sys::IndexElem>()).name };
-            // SAFETY: not null, so a C string of the parse tree.
-            (!name.is_null())
-                .then(|| unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())
-        })
-        .collect()
 }
 
 fn create_partition(statement: &pg_sys::CreateStmt) -> Option<Command> {

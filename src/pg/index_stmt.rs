@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString, c_char};
 use pgrx::pg_sys::{self, Oid};
 
 use super::class;
-use super::hook::{columns, find};
+use super::hook::{Command, find};
 
 /// `BTREE_AM_OID` of `catalog/pg_am.dat`.
 const BTREE: Oid = Oid::from_u32(403);
@@ -133,6 +133,39 @@ unsafe fn index(stmt: &mut pg_sys::IndexStmt, decide: Decide, change: bool) -> b
         }
         true
     }
+}
+
+/// What CREATE INDEX, or what CREATE TABLE makes of a constraint, asks for.
+pub(super) fn command(statement: &pg_sys::IndexStmt) -> Option<Command> {
+    let table = find(statement.relation)?;
+    let columns = columns(statement);
+    if statement.isconstraint || statement.primary {
+        let columns = columns.filter(|_| statement.excludeOpNames.is_null());
+        return columns.map(|columns| Command::UniqueConstraint { table, columns });
+    }
+    let method = statement.accessMethod;
+    // SAFETY: not null, so a C string of the parse tree.
+    let ours = |name| METHODS.contains(&unsafe { CStr::from_ptr(name) });
+    let sealed = !method.is_null() && ours(method);
+    Some(Command::CreateIndex { table, columns, sealed, unique: statement.unique })
+}
+
+/// The columns of an index to be; None if it has an expression or a predicate.
+fn columns(statement: &pg_sys::IndexStmt) -> Option<Vec<String>> {
+    if !statement.whereClause.is_null() {
+        return None;
+    }
+    let elements = [statement.indexParams, statement.indexIncludingParams];
+    let elements = elements.into_iter().flat_map(class::nodes);
+    elements
+        .map(|element| {
+            // SAFETY: the lists hold IndexElem nodes; the name is null of an expression.
+            let name = unsafe { (*element.cast::<pg_sys::IndexElem>()).name };
+            // SAFETY: not null, so a C string of the parse tree.
+            (!name.is_null())
+                .then(|| unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())
+        })
+        .collect()
 }
 
 /// Whether options have the mark.
