@@ -18,6 +18,27 @@ struct State {
 
 impl State {
     const EMPTY: Self = Self { block: None, length: 1, statement: 0, process: 0 };
+
+    /// A nonce of the block, if it is of this statement and process.
+    #[inline]
+    fn take(&mut self) -> Option<Nonce> {
+        let same = self.statement == xact::statement_start() && self.process == xact::process_id();
+        self.block.as_mut().filter(|_| same)?.take()
+    }
+
+    #[cold]
+    fn next_block(&mut self) -> Result<Nonce, Error> {
+        let statement = xact::statement_start();
+        let process = xact::process_id();
+        if self.statement != statement || self.process != process {
+            *self = State { statement, process, ..State::EMPTY };
+        }
+        let mut block = reserve(self.length)?;
+        self.length = (self.length * 2).min(NonceBlock::MAX_LEN);
+        let nonce = block.take().ok_or(Error::Limit { what: "nonces of a block" });
+        self.block = Some(block);
+        nonce
+    }
 }
 
 backend_local! {
@@ -28,22 +49,13 @@ backend_local! {
 ///
 /// A statement that seals one row reserves one counter, one that seals a million reserves 256 at a
 /// time. What is left is dropped at the end of the statement, and after a fork.
+#[inline]
 pub fn next_nonce() -> Result<Nonce, Error> {
-    let statement = xact::statement_start();
-    let process = xact::process_id();
-    STATE.with_borrow_mut(|state| {
-        if state.statement != statement || state.process != process {
-            *state = State { statement, process, ..State::EMPTY };
-        }
-        if let Some(nonce) = state.block.as_mut().and_then(NonceBlock::take) {
-            return Ok(nonce);
-        }
-        let mut block = reserve(state.length)?;
-        state.length = (state.length * 2).min(NonceBlock::MAX_LEN);
-        let nonce = block.take().ok_or(Error::Limit { what: "nonces of a block" });
-        state.block = Some(block);
-        nonce
-    })
+    // Without an error on the way, whose size a nonce would have to be copied with.
+    match STATE.with_borrow_mut(State::take) {
+        Some(nonce) => Ok(nonce),
+        None => STATE.with_borrow_mut(State::next_block),
+    }
 }
 
 /// Drops what is left of the block.
