@@ -54,20 +54,47 @@ pub const TOASTCOL_IGNORE: u8 = 0x10;
 /// Column: compression did not help.
 pub const TOASTCOL_INCOMPRESSIBLE: u8 = 0x20;
 
-/// Functions that get a wrapper of their own below.
-mod plain {
+/// Functions that get a wrapper of their own below, or are called where nothing is to be dropped.
+pub mod plain {
     use super::*;
     unsafe extern "C-unwind" {
         #[cfg(not(feature = "pg18"))]
-        pub fn init_toast_snapshot(toast_snapshot: pg_sys::Snapshot);
+        pub(super) fn init_toast_snapshot(toast_snapshot: pg_sys::Snapshot);
         #[cfg(feature = "pg18")]
-        pub fn get_toast_snapshot() -> pg_sys::Snapshot;
-        pub fn MemoryContextReset(context: pg_sys::MemoryContext);
-        pub fn ExecStoreHeapTuple(
+        pub(super) fn get_toast_snapshot() -> pg_sys::Snapshot;
+        /// Stores a tuple.
+        pub fn heap_insert(
+            relation: pg_sys::Relation,
+            tup: pg_sys::HeapTuple,
+            cid: pg_sys::CommandId,
+            options: c_int,
+            bistate: pg_sys::BulkInsertState,
+        );
+        pub(super) fn MemoryContextReset(context: pg_sys::MemoryContext);
+        pub(super) fn ExecStoreHeapTuple(
             tuple: pg_sys::HeapTuple,
             slot: *mut pg_sys::TupleTableSlot,
             free: bool,
         ) -> *mut pg_sys::TupleTableSlot;
+        pub(super) fn MemoryContextAllocExtended(
+            context: pg_sys::MemoryContext,
+            size: usize,
+            flags: c_int,
+        ) -> *mut c_void;
+    }
+}
+
+/// palloc() that is not guarded unless it fails: it is called for every row written.
+///
+/// # Safety
+/// Of the memory that comes back nothing is written yet.
+pub unsafe fn palloc(size: usize) -> *mut c_void {
+    const FLAGS: u32 = pg_sys::MCXT_ALLOC_HUGE | pg_sys::MCXT_ALLOC_NO_OOM;
+    // SAFETY: told that no size is too large and that null will do, it raises nothing (utils/mmgr/mcxt.c).
+    unsafe {
+        let context = pg_sys::CurrentMemoryContext;
+        let block = plain::MemoryContextAllocExtended(context, size, FLAGS as c_int);
+        if block.is_null() { pg_sys::palloc(size) } else { block }
     }
 }
 

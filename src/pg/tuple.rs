@@ -41,6 +41,29 @@ pub unsafe fn header<'a>(t: pg_sys::HeapTuple) -> &'a mut pg_sys::HeapTupleHeade
     unsafe { &mut *(*t).t_data }
 }
 
+/// Makes of `memory`, that of a tuple and its `HEAPTUPLESIZE`, one for a payload of `len` bytes, which are not
+/// written yet. It has no columns, and what heapam sets is 0: heap_form_tuple() leaves there that it is a datum of
+/// the row type, which from 15.20 on ExecStoreHeapTuple() and heap_update() look up and compare with the shadow's.
+pub unsafe fn new_sealed(
+    memory: *mut u8,
+    plain: pg_sys::HeapTuple,
+    len: usize,
+) -> pg_sys::HeapTuple {
+    // SAFETY: as for `header`; one block, as heap_form_tuple() makes.
+    unsafe {
+        let len = SEALED_HOFF + len;
+        let t = memory.cast::<pg_sys::HeapTupleData>();
+        let data = memory.add(HEAPTUPLESIZE);
+        data.write_bytes(0, SEALED_HOFF);
+        (*t).t_len = len as u32;
+        (*t).t_self = (*plain).t_self;
+        (*t).t_tableOid = (*plain).t_tableOid;
+        (*t).t_data = data.cast();
+        header(t).t_hoff = SEALED_HOFF as u8;
+        t
+    }
+}
+
 /// Whether the row has a value stored outside (`HeapTupleHasExternal`).
 pub unsafe fn has_external(t: pg_sys::HeapTuple) -> bool {
     // SAFETY: as for `header`.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use pgrx::pg_sys::Oid;
-use sealed_crypto::{self as crypto, Build, ChunkId, LayoutId, Parts, SubkeyCache};
+use sealed_crypto::{self as crypto, Build, ChunkId, LayoutId, MAX_GROUPS, Parts, SubkeyCache};
 
 use crate::error::Error;
 use crate::keyring::{self, Layout};
@@ -99,12 +99,16 @@ pub fn open_group(
 /// Seals a row of several parts in place, which lie in `payload` where `parts` has them.
 pub fn seal_parts(layout: &Layout, parts: &Parts, payload: &mut [u8]) -> Result<(), Error> {
     let ids = layout.parts.as_ref().map_or(&[][..], |parts| &parts.groups);
-    let groups = ids.iter().map(|id| keyring::layout(*id)).collect::<Result<Vec<_>, _>>()?;
-    let keys: Vec<_> = groups.iter().map(|group| &group.key).collect();
+    let mut groups = [const { None }; MAX_GROUPS];
+    for (group, id) in groups.iter_mut().zip(ids) {
+        *group = Some(layout_near(*id)?);
+    }
+    let keys = groups.each_ref().map(|group| &group.as_deref().unwrap_or(layout).key);
+    let keys = &keys[..ids.len().min(MAX_GROUPS)];
     let nonce = keyring::next_nonce()?;
     STATE.with(|state| {
         let subkeys = &mut state.borrow_mut().subkeys;
-        Ok(crypto::seal_parts(layout.id, &keys, subkeys, nonce, parts, payload)?)
+        Ok(crypto::seal_parts(layout.id, keys, subkeys, nonce, parts, payload)?)
     })
 }
 
@@ -122,9 +126,8 @@ pub fn open_chunk(
     })
 }
 
-/// Seals a row of the table `owner` in place: 38 bytes of room, then the body.
-pub fn seal(owner: Oid, payload: &mut [u8]) -> Result<(), Error> {
-    let layout = keyring::current_layout(owner)?;
+/// Seals a row in place: 38 bytes of room, then the body.
+pub fn seal(layout: &Layout, payload: &mut [u8]) -> Result<(), Error> {
     let nonce = keyring::next_nonce()?;
     STATE.with(|state| {
         Ok(crypto::seal_row(&layout.key, &mut state.borrow_mut().subkeys, nonce, payload)?)
@@ -185,16 +188,19 @@ fn layout_of(owner: Oid, payload: &[u8]) -> Result<Rc<Layout>, NotOpened> {
 }
 
 fn layout_named(owner: Oid, id: LayoutId) -> Result<Rc<Layout>, NotOpened> {
-    let layout = STATE.with(|s| s.borrow().near[near(id)].clone().filter(|l| l.id == id));
-    let layout = match layout {
-        Some(layout) => layout,
-        None => {
-            // Reads the catalog, so it may raise: no borrow is held here.
-            let layout = keyring::layout(id).map_err(NotOpened::Keyring)?;
-            STATE.with(|s| s.borrow_mut().near[near(id)] = Some(layout.clone()));
-            layout
-        }
-    };
+    let layout = layout_near(id).map_err(NotOpened::Keyring)?;
     // Without this a row copied from another sealed table would open here.
     if layout.relation != owner { Err(NotOpened::Foreign) } else { Ok(layout) }
+}
+
+fn layout_near(id: LayoutId) -> Result<Rc<Layout>, Error> {
+    match STATE.with(|s| s.borrow().near[near(id)].clone().filter(|l| l.id == id)) {
+        Some(layout) => Ok(layout),
+        None => {
+            // Reads the catalog, so it may raise: no borrow is held here.
+            let layout = keyring::layout(id)?;
+            STATE.with(|s| s.borrow_mut().near[near(id)] = Some(layout.clone()));
+            Ok(layout)
+        }
+    }
 }

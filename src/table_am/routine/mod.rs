@@ -19,6 +19,7 @@ mod scan;
 pub mod scrub;
 mod slot;
 mod sort;
+mod target;
 mod toast;
 mod trouble;
 mod verify;

@@ -7,58 +7,60 @@
 use std::cell::Cell;
 
 use pgrx::pg_sys;
-use sealed_crypto::{OVERHEAD, RowBody};
 
 use super::changed::Sets;
-use super::opened::{self, GROWTH};
-use super::parts;
-use super::{is_toast, owner, toast};
-use crate::error::Error;
+use super::opened;
+use super::target::{ROOM, Target, shadow_of, to_store};
+use super::{is_toast, owner, slot, toast};
 use crate::pg::call::callback;
 use crate::pg::ffi;
 use crate::pg::local::backend_local;
 use crate::pg::shadow::{self, Changed};
-use crate::pg::tuple::{self, BODY_BITS, HEADER, HEAPTUPLESIZE, NATTS_MASK, SEALED_HOFF};
+use crate::pg::tuple::{self, BODY_BITS, NATTS_MASK};
 use crate::pg::xact;
 use crate::table_am::gate::{self, Reader};
-use crate::table_am::mixed::{self, Kind};
-use crate::table_am::row;
+use crate::table_am::mixed::Kind;
+
+/// What write callbacks work in.
+#[derive(Clone, Copy)]
+struct Scratch {
+    /// For what a callback allocates.
+    context: pg_sys::MemoryContext,
+    /// `ROOM` bytes for a sealed tuple of a single row, not of the context.
+    room: *mut u8,
+}
 
 backend_local! {
-    /// Memory for sealed tuples on their way into a page; reset by each callback that uses it.
-    static SCRATCH: Cell<pg_sys::MemoryContext> = const { Cell::new(std::ptr::null_mut()) };
-    /// Whether something is in it.
-    static USED: Cell<bool> = const { Cell::new(false) };
+    static SCRATCH: Cell<Option<Scratch>> = const { Cell::new(None) };
 }
 
 /// Empties the scratch context at the end of a callback: a value of hundreds of megabytes went through.
 fn done_with(scratch: pg_sys::MemoryContext) {
     // SAFETY: made by `scratch`; nothing points into it any more.
     unsafe { ffi::MemoryContextReset(scratch) };
-    USED.set(false);
 }
 
-/// The scratch context, emptied: a callback that raised left its tuples here.
-fn scratch() -> pg_sys::MemoryContext {
-    SCRATCH.with(|cell| {
-        // SAFETY: a child of TopMemoryContext, made once; nothing outside a running write callback
-        // points into it, and write callbacks do not nest (heapam runs no user code).
-        unsafe {
-            if cell.get().is_null() {
-                cell.set(pg_sys::AllocSetContextCreateInternal(
-                    pg_sys::TopMemoryContext,
-                    c"pg_sealed rows".as_ptr(),
-                    0,
-                    64 * 1024,
-                    8 * 1024 * 1024,
-                ));
-            } else if USED.get() {
-                ffi::MemoryContextReset(cell.get());
-            }
+/// The scratch context, emptied: a callback that raised left its tuples here; and the room.
+fn scratch() -> Scratch {
+    // SAFETY: children of TopMemoryContext, made once; nothing outside a running write callback
+    // points into them, and write callbacks do not nest (heapam runs no user code).
+    unsafe {
+        if let Some(scratch) = SCRATCH.get() {
+            ffi::MemoryContextReset(scratch.context);
+            return scratch;
         }
-        USED.set(true);
-        cell.get()
-    })
+        let context = pg_sys::AllocSetContextCreateInternal(
+            pg_sys::TopMemoryContext,
+            c"pg_sealed rows".as_ptr(),
+            0,
+            64 * 1024,
+            8 * 1024 * 1024,
+        );
+        let room = pg_sys::MemoryContextAlloc(pg_sys::TopMemoryContext, ROOM).cast();
+        let scratch = Scratch { context, room };
+        SCRATCH.set(Some(scratch));
+        scratch
+    }
 }
 
 /// Runs `f` with `context` current; an ERROR resets the context anyway (abort does).
@@ -69,85 +71,6 @@ pub(super) fn in_context<T>(context: pg_sys::MemoryContext, f: impl FnOnce() -> 
     // SAFETY: `old` was current a moment ago.
     unsafe { pg_sys::MemoryContextSwitchTo(old) };
     value
-}
-
-/// Seals a plaintext heap tuple into a palloc'd opaque one (current memory context).
-pub unsafe fn seal(plain: pg_sys::HeapTuple, owner: pg_sys::Oid) -> pg_sys::HeapTuple {
-    // SAFETY: `plain` is a whole heap tuple; the result is one palloc'd block like
-    // heap_form_tuple() makes, so heap_freetuple() frees it.
-    unsafe {
-        let plain_len = (*plain).t_len as usize;
-        let len = plain_len + GROWTH;
-        let t = pg_sys::palloc(HEAPTUPLESIZE + len).cast::<pg_sys::HeapTupleData>();
-        let data = t.cast::<u8>().add(HEAPTUPLESIZE);
-        (*t).t_len = len as u32;
-        (*t).t_self = (*plain).t_self;
-        (*t).t_tableOid = (*plain).t_tableOid;
-        (*t).t_data = data.cast();
-        let from = tuple::header(plain);
-        std::ptr::copy_nonoverlapping((*plain).t_data.cast::<u8>(), data, HEADER);
-        *data.add(HEADER) = 0;
-        let to = tuple::header(t);
-        to.t_infomask &= !BODY_BITS;
-        to.t_infomask2 &= !NATTS_MASK;
-        to.t_hoff = SEALED_HOFF as u8;
-
-        let payload = std::slice::from_raw_parts_mut(data.add(SEALED_HOFF), len - SEALED_HOFF);
-        let body = &mut payload[OVERHEAD..];
-        let shape = RowBody {
-            natts: from.t_infomask2 & NATTS_MASK,
-            has_null: from.t_infomask & pg_sys::HEAP_HASNULL as u16 != 0,
-            has_varwidth: from.t_infomask & pg_sys::HEAP_HASVARWIDTH as u16 != 0,
-            has_external: from.t_infomask & pg_sys::HEAP_HASEXTERNAL as u16 != 0,
-            hoff: from.t_hoff,
-        };
-        let rest = std::slice::from_raw_parts(
-            (*plain).t_data.cast::<u8>().add(HEADER),
-            plain_len - HEADER,
-        );
-        let (prefix, after) = body.split_at_mut(RowBody::LEN);
-        after.copy_from_slice(rest);
-        let mut fields = [0; RowBody::LEN];
-        // Only a tuple that PostgreSQL did not form has another t_hoff than its columns ask for.
-        let written = shape.write(&mut fields).map_err(Error::from);
-        prefix.copy_from_slice(&fields);
-        if let Err(e) = written.and_then(|()| row::seal(owner, payload)) {
-            e.report();
-        }
-        t
-    }
-}
-
-/// The palloc'd tuple that goes into a page for a plaintext row: sealed, or in a table that is being
-/// unsealed a copy (current memory context).
-pub unsafe fn to_store(plain: pg_sys::HeapTuple, rel: pg_sys::Relation) -> pg_sys::HeapTuple {
-    // SAFETY: as for `seal`.
-    unsafe {
-        match mixed::target(mixed_of(rel)) {
-            Kind::Sealed => match parts::layout_to_write(rel) {
-                None => seal(plain, owner(rel)),
-                Some(layout) => parts::seal(plain, (*rel).rd_att, &layout),
-            },
-            Kind::Plain => {
-                let copy = pg_sys::heap_copytuple(plain);
-                // What heap_form_tuple() left there says that it is a datum of the table's row type, and
-                // since 15.20 heap_update() compares that with the descriptor of the relation it was given: our
-                // shadow's. In a page these are the transaction fields, which heapam sets.
-                tuple::header(copy).t_choice = std::mem::zeroed();
-                copy
-            }
-        }
-    }
-}
-
-/// How `rel` is mixed. Raises if the catalog cannot say.
-fn mixed_of(rel: pg_sys::Relation) -> Option<mixed::Mixed> {
-    mixed::of(owner(rel)).unwrap_or_else(|e| e.report())
-}
-
-/// The shadow that heapam gets for a call that does not update.
-pub fn shadow_of(rel: pg_sys::Relation) -> pg_sys::Relation {
-    if mixed_of(rel).is_some() { shadow::of_mixed(rel) } else { shadow::of(rel) }
 }
 
 /// The version that an update replaces, or that a delete removes.
@@ -167,6 +90,7 @@ impl Old {
 }
 
 /// A row on its way in.
+#[repr(C)]
 struct Incoming {
     /// The row as the executor gave it, in the slot or palloc'd.
     user: pg_sys::HeapTuple,
@@ -175,34 +99,36 @@ struct Incoming {
     sealed: pg_sys::HeapTuple,
 }
 
-/// Fetches the slot's row, moves big values out and seals it, all in `context`.
+/// Fetches the slot's row, moves big values out and seals it, all in the current context.
 ///
 /// `old` is the version an update replaces, opened.
 unsafe fn prepare(
     rel: pg_sys::Relation,
+    target: &Target,
     slot: *mut pg_sys::TupleTableSlot,
     options: i32,
     old: Option<pg_sys::HeapTuple>,
-    context: pg_sys::MemoryContext,
 ) -> Incoming {
-    // ALTER TABLE writes rows anew that the current user has read: as he sees them, they are not to be kept.
-    // SAFETY: an open relation.
-    if owner(rel) != unsafe { (*rel).rd_id }
-        && let Some(layout) = parts::layout_to_write(rel)
-        && let Err(e) = gate::check_all(&layout, owner(rel))
-    {
-        e.report();
-    }
     // SAFETY: executor's arguments; what ExecFetchSlotHeapTuple() allocates for a virtual slot goes
     // to the scratch context with everything else.
-    in_context(context, || unsafe {
-        let user = ffi::ExecFetchSlotHeapTuple(slot, true, std::ptr::null_mut());
+    unsafe {
+        // ALTER TABLE writes rows anew that the current user has read: as he sees them, they are not to be kept.
+        if owner(rel) != (*rel).rd_id
+            && let Some(layout) = target.parts()
+            && let Err(e) = gate::check_all(layout, owner(rel))
+        {
+            e.report();
+        }
+        let user = match slot::own_tuple(slot) {
+            Some(tuple) => tuple,
+            None => ffi::ExecFetchSlotHeapTuple(slot, true, std::ptr::null_mut()),
+        };
         (*slot).tts_tableOid = (*rel).rd_id;
         (*user).t_tableOid = (*rel).rd_id;
-        let stored = toast::store(rel, user, old, options);
-        let sealed = to_store(stored, rel);
+        let stored = toast::store(rel, target, user, old, options);
+        let sealed = to_store(stored, rel, target);
         Incoming { user, stored, sealed }
-    })
+    }
 }
 
 /// Does for the slot's tuple what heap_insert() and heap_update() promise for theirs: "on return the
@@ -286,10 +212,11 @@ pub unsafe extern "C-unwind" fn tuple_insert(
     options: i32,
     bistate: *mut pg_sys::BulkInsertStateData,
 ) {
-    callback!({
-        // SAFETY: executor's arguments.
-        unsafe { insert(rel, slot, cid, options, bistate, None) }
-    })
+    // SAFETY: executor's arguments.
+    unsafe {
+        let row = prepare_insert(rel, slot, options);
+        insert(row, slot, cid, options, bistate);
+    }
 }
 
 pub unsafe extern "C-unwind" fn tuple_insert_speculative(
@@ -300,32 +227,53 @@ pub unsafe extern "C-unwind" fn tuple_insert_speculative(
     bistate: *mut pg_sys::BulkInsertStateData,
     token: u32,
 ) {
+    // SAFETY: executor's arguments.
+    unsafe {
+        let row = prepare_insert(rel, slot, options);
+        tuple::set_speculative_token(row.incoming.sealed, token);
+        let options = options | pg_sys::HEAP_INSERT_SPECULATIVE as i32;
+        insert(row, slot, cid, options, bistate);
+    }
+}
+
+/// A row that heap_insert() is to store.
+#[repr(C)]
+struct ToInsert {
+    incoming: Incoming,
+    shadow: pg_sys::Relation,
+    /// Where the sealed tuple lives, until the next write callback.
+    context: pg_sys::MemoryContext,
+}
+
+unsafe extern "C-unwind" fn prepare_insert(
+    rel: pg_sys::Relation,
+    slot: *mut pg_sys::TupleTableSlot,
+    options: i32,
+) -> ToInsert {
     callback!({
+        refuse_published(rel);
+        let Scratch { context, room } = scratch();
+        let target = Target::of(rel).with_room(room);
         // SAFETY: executor's arguments.
-        unsafe { insert(rel, slot, cid, options, bistate, Some(token)) }
+        let incoming =
+            in_context(context, || unsafe { prepare(rel, &target, slot, options, None) });
+        ToInsert { incoming, shadow: target.shadow(rel), context }
     })
 }
 
+/// Stores a row. Not guarded, nor are its callers: nothing here has a destructor, so an ERROR may jump over it.
 unsafe fn insert(
-    rel: pg_sys::Relation,
+    row: ToInsert,
     slot: *mut pg_sys::TupleTableSlot,
     cid: pg_sys::CommandId,
-    mut options: i32,
+    options: i32,
     bistate: *mut pg_sys::BulkInsertStateData,
-    token: Option<u32>,
 ) {
-    refuse_published(rel);
-    // SAFETY: executor's arguments; the sealed tuple lives in the scratch context until the next
-    // write callback.
+    let ToInsert { incoming, shadow, context } = row;
+    // SAFETY: executor's arguments, and what was made of them.
     unsafe {
-        let context = scratch();
-        let row = prepare(rel, slot, options, None, context);
-        if let Some(token) = token {
-            tuple::set_speculative_token(row.sealed, token);
-            options |= pg_sys::HEAP_INSERT_SPECULATIVE as i32;
-        }
-        ffi::heap_insert(shadow_of(rel), row.sealed, cid, options, bistate);
-        copy_back(slot, row.user, row.sealed);
+        ffi::plain::heap_insert(shadow, incoming.sealed, cid, options, bistate);
+        copy_back(slot, incoming.user, incoming.sealed);
         done_with(context);
     }
 }
@@ -345,7 +293,7 @@ pub unsafe extern "C-unwind" fn tuple_complete_speculative(
                 ffi::heap_finish_speculative(rel, tid);
                 return;
             }
-            let context = scratch();
+            let Scratch { context, .. } = scratch();
             let row = in_context(context, || {
                 toast::may_have(rel).then(|| fetch(rel, tid, Reader::Internal)).flatten()
             });
@@ -358,6 +306,23 @@ pub unsafe extern "C-unwind" fn tuple_complete_speculative(
     })
 }
 
+/// A slot that MakeTupleTableSlot() and ExecStoreHeapTuple() would make, without the calls: a batch has a
+/// thousand.
+fn holder(sealed: pg_sys::HeapTuple) -> pg_sys::HeapTupleTableSlot {
+    pg_sys::HeapTupleTableSlot {
+        base: pg_sys::TupleTableSlot {
+            type_: pg_sys::NodeTag::T_TupleTableSlot,
+            // "Should free" keeps heap_multi_insert() from copying the tuple once more.
+            tts_flags: (pg_sys::TTS_FLAG_FIXED | pg_sys::TTS_FLAG_SHOULDFREE) as u16,
+            tts_ops: &raw const pg_sys::TTSOpsHeapTuple,
+            tts_tupleDescriptor: shadow::no_columns(),
+            ..Default::default()
+        },
+        tuple: sealed,
+        ..Default::default()
+    }
+}
+
 pub unsafe extern "C-unwind" fn multi_insert(
     rel: pg_sys::Relation,
     slots: *mut *mut pg_sys::TupleTableSlot,
@@ -368,36 +333,24 @@ pub unsafe extern "C-unwind" fn multi_insert(
 ) {
     callback!({
         refuse_published(rel);
-        let context = scratch();
+        let Scratch { context, .. } = scratch();
         // SAFETY: `slots` holds `count` slots. heap_multi_insert() wants slots: plain heap-tuple slots
-        // without columns, in the scratch context like the tuples they point at.
+        // without columns, that are gone with the scratch context like the tuples they point at.
         unsafe {
             let slots = std::slice::from_raw_parts(slots, count as usize);
-            let mut sealed: Vec<*mut pg_sys::TupleTableSlot> = Vec::with_capacity(slots.len());
-            for &slot in slots {
-                let row = prepare(rel, slot, options, None, context);
-                let holder = in_context(context, || {
-                    let holder = pg_sys::MakeTupleTableSlot(
-                        shadow::no_columns(),
-                        &raw const pg_sys::TTSOpsHeapTuple,
-                    );
-                    // "Should free" keeps heap_multi_insert() from copying the tuple once more.
-                    pg_sys::ExecStoreHeapTuple(row.sealed, holder, true)
-                });
-                sealed.push(holder);
-            }
+            let target = Target::of(rel);
+            let mut holders = Vec::with_capacity(slots.len());
             in_context(context, || {
-                ffi::heap_multi_insert(
-                    shadow_of(rel),
-                    sealed.as_mut_ptr(),
-                    count,
-                    cid,
-                    options,
-                    bistate,
-                );
+                for &slot in slots {
+                    holders.push(holder(prepare(rel, &target, slot, options, None).sealed));
+                }
+                let mut sealed: Vec<*mut pg_sys::TupleTableSlot> =
+                    holders.iter_mut().map(|holder| (&raw mut *holder).cast()).collect();
+                let shadow = target.shadow(rel);
+                ffi::heap_multi_insert(shadow, sealed.as_mut_ptr(), count, cid, options, bistate);
             });
-            for (&slot, &holder) in slots.iter().zip(&sealed) {
-                (*slot).tts_tid = (*holder).tts_tid;
+            for (&slot, holder) in slots.iter().zip(&holders) {
+                (*slot).tts_tid = holder.base.tts_tid;
             }
             done_with(context);
         }
@@ -419,7 +372,7 @@ pub unsafe extern "C-unwind" fn tuple_delete(
         refuse_published(rel);
         // SAFETY: executor's arguments. The row is read first: its plaintext names the chunks.
         unsafe {
-            let context = scratch();
+            let Scratch { context, .. } = scratch();
             // A row that moves to another partition is stored again there, as its reader saw it.
             let reader = if changing_part { Reader::Writer } else { Reader::Internal };
             let row = in_context(context, || {
@@ -462,18 +415,18 @@ pub unsafe extern "C-unwind" fn tuple_update(
         // SAFETY: executor's arguments. The bitmaps are asked for before anything is pinned, since
         // RelationGetIndexAttrBitmap() may open indexes.
         unsafe {
-            let context = scratch();
+            let Scratch { context, .. } = scratch();
             let sets = in_context(context, || Sets::of(rel));
             let old = in_context(context, || fetch(rel, otid, Reader::Writer));
-            let mixed = mixed_of(rel);
-            let keeps = old.and_then(|old| old.with_chunks_of(mixed::target(mixed)));
-            let row = prepare(rel, slot, 0, keeps, context);
+            let target = Target::of(rel);
+            let keeps = old.and_then(|old| old.with_chunks_of(target.kind()));
+            let row = in_context(context, || prepare(rel, &target, slot, 0, keeps));
             let changed = match old {
                 Some(old) => in_context(context, || sets.compare(rel, old.row, row.user)),
                 None => Changed { hot: true, summarized: true, key: true, identity: true },
             };
             let result = in_context(context, || {
-                let shadow = shadow::for_update(rel, mixed.is_some(), changed);
+                let shadow = shadow::for_update(rel, target.mixed, changed);
                 let result = heap_update(
                     shadow,
                     otid,

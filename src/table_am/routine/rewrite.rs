@@ -8,7 +8,8 @@ use pgrx::pg_sys;
 
 use super::opened;
 use super::sort::{self, Sort};
-use super::{is_toast, modify, owner, toast};
+use super::target::{self, Target};
+use super::{is_toast, owner, toast};
 use crate::error::Error;
 use crate::pg::call::{self, call_c, callback};
 use crate::pg::ffi;
@@ -62,7 +63,7 @@ pub unsafe extern "C-unwind" fn relation_copy_for_cluster(
             }
             let rewrite = ffi::begin_heap_rewrite(
                 old,
-                modify::shadow_of(new),
+                target::shadow_of(new),
                 oldest_xmin,
                 *xid_cutoff,
                 *multi_cutoff,
@@ -199,8 +200,10 @@ unsafe fn reseal(
         }
         let formed = pg_sys::heap_form_tuple(desc, values.as_mut_ptr(), isnull.as_mut_ptr());
         // heap_toast_insert_or_update() is told the same in raw_heap_insert().
-        let stored = toast::store(new, formed, None, pg_sys::HEAP_INSERT_SKIP_FSM as i32);
-        modify::to_store(stored, new)
+        let target = Target::of(new);
+        let options = pg_sys::HEAP_INSERT_SKIP_FSM as i32;
+        let stored = toast::store(new, &target, formed, None, options);
+        target::to_store(stored, new, &target)
     }
 }
 

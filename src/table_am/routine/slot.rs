@@ -23,6 +23,10 @@ use crate::pg::tuple::maxalign;
 use crate::table_am::gate::Reader;
 use crate::table_am::row;
 
+mod own;
+
+pub use own::own_tuple;
+
 /// The slot of a sealed table.
 #[repr(C)]
 pub struct LazySlot {
@@ -68,8 +72,8 @@ pub fn ops() -> *const pg_sys::TupleTableSlotOps {
         ops.clear = Some(clear);
         ops.getsomeattrs = Some(getsomeattrs);
         ops.getsysattr = Some(getsysattr);
-        ops.materialize = Some(materialize);
-        ops.copyslot = Some(copyslot);
+        ops.materialize = Some(own::materialize);
+        ops.copyslot = Some(own::copyslot);
         ops.get_heap_tuple = Some(get_heap_tuple);
         ops.copy_heap_tuple = Some(copy_heap_tuple);
         ops.copy_minimal_tuple = Some(copy_minimal_tuple);
@@ -114,13 +118,6 @@ unsafe extern "C-unwind" fn make_inner(lazy: *mut LazySlot) {
             pg_sys::MemoryContextSwitchTo(old);
         }
     })
-}
-
-/// Whether the row lies in the slot's buffer, where it is until the slot gets another.
-#[inline]
-unsafe fn in_buffer(lazy: *mut LazySlot) -> bool {
-    // SAFETY: a slot of ours.
-    unsafe { std::ptr::eq((*lazy).base.tuple, &raw const (*lazy).head) }
 }
 
 /// Takes over what heapam just put into the inner slot (or found nothing).
@@ -644,69 +641,6 @@ unsafe extern "C-unwind" fn is_current_xact_tuple(slot: *mut pg_sys::TupleTableS
         open(slot);
         heap_ops().is_current_xact_tuple.is_some_and(|f| f(slot))
     }
-}
-
-unsafe extern "C-unwind" fn materialize(slot: *mut pg_sys::TupleTableSlot) {
-    // SAFETY: as for `getsomeattrs`; heap's function copies a row that is not the slot's own into the slot's
-    // context. After that the pin is not needed.
-    unsafe {
-        open(slot);
-        if !in_buffer(slot.cast())
-            && let Some(f) = heap_ops().materialize
-        {
-            f(slot);
-        }
-        clear_inner(slot.cast());
-    }
-}
-
-unsafe extern "C-unwind" fn copyslot(
-    dst: *mut pg_sys::TupleTableSlot,
-    src: *mut pg_sys::TupleTableSlot,
-) {
-    // SAFETY: `dst` is a slot of ours, `src` any other; the copy lives in dst's buffer or context and is
-    // marked as its own before anything can raise.
-    unsafe {
-        let lazy = dst.cast::<LazySlot>();
-        let (copy, flag) =
-            match ((*(*src).tts_ops).get_heap_tuple, (*(*src).tts_ops).copy_heap_tuple) {
-                (Some(tuple_of), _) => {
-                    let from = tuple_of(src);
-                    let len = (*from).t_len as usize;
-                    if (*lazy).capacity < len {
-                        more_room(lazy, len);
-                    }
-                    clear(dst);
-                    let bytes = (*from).t_data.cast::<u8>();
-                    std::ptr::copy_nonoverlapping(bytes, (*lazy).buffer, len);
-                    (*lazy).head = *from;
-                    (*lazy).head.t_data = (*lazy).buffer.cast();
-                    (&raw mut (*lazy).head, 0)
-                }
-                (None, Some(copy_of)) => {
-                    let old = pg_sys::MemoryContextSwitchTo((*dst).tts_mcxt);
-                    let copy = copy_of(src);
-                    pg_sys::MemoryContextSwitchTo(old);
-                    clear(dst);
-                    (copy, pg_sys::TTS_FLAG_SHOULDFREE as u16)
-                }
-                (None, None) => return,
-            };
-        (*lazy).base.tuple = copy;
-        (*lazy).base.off = 0;
-        (*dst).tts_flags = (*dst).tts_flags & !(pg_sys::TTS_FLAG_EMPTY as u16) | flag;
-        (*dst).tts_nvalid = 0;
-        (*dst).tts_tid = (*copy).t_self;
-        (*dst).tts_tableOid = (*copy).t_tableOid;
-    }
-}
-
-#[cold]
-unsafe extern "C-unwind" fn more_room(lazy: *mut LazySlot, need: usize) {
-    callback!({
-        // SAFETY: a slot of ours, about to get another row.
-        unsafe { make_room(lazy, need) };
-    })
 }
 
 unsafe extern "C-unwind" fn get_heap_tuple(slot: *mut pg_sys::TupleTableSlot) -> pg_sys::HeapTuple {

@@ -2,21 +2,20 @@
 //! (docs/format.md).
 //!
 //! A part is a small heap tuple of its columns only, without the 23 bytes of header. It is taken apart and
-//! put together here, straight from and to the arrays of a whole row's values, by the rules of
+//! put together here, straight to the array of a whole row's values and from a whole row, by the rules of
 //! heap_deform_tuple() and heap_fill_tuple() (access/common/heaptuple.c).
 
 use pgrx::pg_sys;
 use sealed_crypto::RowBody;
 
-use super::toast::Attribute;
-use crate::pg::tuple::{NATTS_MASK, SEALED_HOFF, varlena};
+use crate::pg::tuple::{NATTS_MASK, SEALED_HOFF};
 
 mod open;
 mod seal;
 mod take;
 
 pub use open::{Buffers, Sealed, open};
-pub use seal::{growth, layout_to_write, seal, stored_len};
+pub use seal::{growth, seal, stored_len};
 
 /// Bytes of `RowBody` in front of a part's null bitmap.
 const PREFIX: usize = RowBody::LEN;
@@ -41,31 +40,6 @@ pub unsafe fn has_parts(t: pg_sys::HeapTuple) -> bool {
 #[inline]
 const fn align(at: usize, to: usize) -> usize {
     (at + to - 1) & !(to - 1)
-}
-
-/// Where a value lies in a part's data.
-struct Place {
-    start: usize,
-    end: usize,
-}
-
-impl Place {
-    /// The place of a value that is put behind `at` bytes of data (`fill_val`).
-    unsafe fn of(attribute: &Attribute, value: pg_sys::Datum, at: usize) -> Self {
-        // SAFETY: a value of the attribute's type, not NULL.
-        unsafe {
-            let p = value.cast_mut_ptr::<u8>().cast_const();
-            let (packed, len) = match attribute.len {
-                -1 if varlena::is_external(p) => (true, varlena::TOAST_POINTER_SIZE),
-                -1 if varlena::is_short(p) => (true, varlena::size_short(p)),
-                -1 => (false, varlena::size(p)),
-                -2 => (true, std::ffi::CStr::from_ptr(p.cast()).count_bytes() + 1),
-                len => (false, len as usize),
-            };
-            let start = if packed { at } else { align(at, attribute.align) };
-            Self { start, end: start + len }
-        }
-    }
 }
 
 unsafe fn arrays(desc: pg_sys::TupleDesc) -> (Vec<pg_sys::Datum>, Vec<bool>) {

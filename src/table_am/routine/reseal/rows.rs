@@ -12,6 +12,7 @@ use crate::pg::tuple;
 use crate::table_am::gate::Reader;
 use crate::table_am::routine::build::RowReader;
 use crate::table_am::routine::modify::{self, UpdateIndexes};
+use crate::table_am::routine::target::{self, Target};
 use crate::table_am::routine::{opened, toast, verify};
 
 /// How much may be done in one transaction.
@@ -284,8 +285,9 @@ impl<'a> Work<'a> {
             let old = whole(old, (*rel).rd_att);
             // Without an old version to share them with, every large value is fetched, compressed as it is,
             // and stored anew.
-            let stored = toast::store(rel, old, None, 0);
-            let sealed = modify::to_store(stored, rel);
+            let target = Target::of(rel);
+            let stored = toast::store(rel, &target, old, None, 0);
+            let sealed = target::to_store(stored, rel, &target);
             let mut mode = pg_sys::LockTupleMode::LockTupleNoKeyExclusive;
             let mut indexed = UpdateIndexes::default();
             let heap = shadow::for_update(rel, self.table.mixed.is_some(), Changed::default());

@@ -13,6 +13,7 @@ use pgrx::pg_sys;
 
 use super::opened::GROWTH;
 use super::parts;
+use super::target::Target;
 use crate::keyring::Layout;
 use crate::pg::ffi::{self, ToastAttrInfo, ToastTupleContext};
 use crate::pg::tuple::{self, HEADER, HEAPTUPLESIZE, bitmap_len, maxalign, varlena};
@@ -133,15 +134,15 @@ pub unsafe fn external_values(
 /// it shares with the new row stay where they are.
 pub unsafe fn store(
     rel: pg_sys::Relation,
+    target: &Target,
     user: pg_sys::HeapTuple,
     old: Option<pg_sys::HeapTuple>,
     options: i32,
 ) -> pg_sys::HeapTuple {
     // SAFETY: executor's relation and row.
     unsafe {
-        let layout = parts::layout_to_write(rel);
-        let growth =
-            layout.as_deref().map_or(GROWTH, |layout| parts::growth(layout, (*rel).rd_att));
+        let layout = target.parts();
+        let growth = layout.map_or(GROWTH, |layout| parts::growth(layout, (*rel).rd_att));
         let small = (*user).t_len as usize + growth <= TUPLE_THRESHOLD;
         if small && !tuple::has_external(user) {
             return user;
@@ -168,7 +169,7 @@ pub unsafe fn store(
             attr: attr.as_mut_ptr(),
         };
         ffi::toast_tuple_init(&mut ttc);
-        shrink(rel, layout.as_deref(), &mut ttc, options);
+        shrink(rel, layout, &mut ttc, options);
         // What the old version alone refers to is deleted by the caller, after heap_update() said
         // TM_Ok; palloc'd values go with the memory context.
         if ttc.flags & ffi::TOAST_NEEDS_CHANGE == 0 {
