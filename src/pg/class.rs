@@ -460,6 +460,25 @@ fn cells<'a>(list: *mut pg_sys::List) -> &'a [pg_sys::ListCell] {
     unsafe { std::slice::from_raw_parts((*list).elements, (*list).length as usize) }
 }
 
+/// The relation that a name in a statement means. No lock: what is decided here is decided again
+/// where the rows are written.
+pub fn find(range: *mut pg_sys::RangeVar) -> Option<Oid> {
+    if range.is_null() {
+        return None;
+    }
+    // SAFETY: a node of the parse tree; a missing relation is an invalid OID.
+    let oid = unsafe {
+        pg_sys::RangeVarGetRelidExtended(
+            range,
+            pg_sys::NoLock as pg_sys::LOCKMODE,
+            pg_sys::RVROption::RVR_MISSING_OK,
+            None,
+            std::ptr::null_mut(),
+        )
+    };
+    (oid != Oid::INVALID).then_some(oid)
+}
+
 /// Functions that pgrx has no binding for: `catalog/pg_inherits.h`, `catalog/partition.h`.
 mod raw {
     use super::*;

@@ -5,7 +5,8 @@ use std::ffi::{CStr, CString, c_char};
 use pgrx::pg_sys::{self, Oid};
 
 use super::class;
-use super::hook::{Command, find};
+use super::class::find;
+use super::hook::Command;
 
 /// `BTREE_AM_OID` of `catalog/pg_am.dat`.
 const BTREE: Oid = Oid::from_u32(403);
