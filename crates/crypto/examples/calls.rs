@@ -31,8 +31,7 @@ fn main() {
     let value = [7; 8];
     let mut block = index_key.seal_short(Seal::Random(nonces.next()), value);
 
-    let run =
-        |call: &mut dyn FnMut() -> bool| (0..times).for_each(|_| assert!(black_box(call())));
+    let run = |call: &mut dyn FnMut() -> bool| (0..times).for_each(|_| assert!(black_box(call())));
     match what.as_str() {
         "seal_row" => {
             run(&mut || {

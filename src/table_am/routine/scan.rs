@@ -3,6 +3,8 @@
 //! Not guarded by pgrx, on purpose: each is a frame without destructors around one call of heap's
 //! function, and runs once a row. See `slot` for what makes that sound.
 
+use std::ops::Range;
+
 use pgrx::pg_sys;
 
 use super::slot;
@@ -39,46 +41,73 @@ macro_rules! of_heap {
 /// Puts the next row of the page that a scan is on into the slot; false if heap's callback has to be asked.
 ///
 /// heapam looks for the visible rows of a page once (`rs_vistuples`), and hands out one after the other
-/// (heapgettup_pagemode() and heap_getnextslot() of access/heap/heapam.c). What it does between two rows of a page is
-/// done here, without its three calls: a third of the time of count(*).
-#[inline]
-unsafe fn next_of_page(
+/// (heapgettup_pagemode() and heap_getnextslot(), or heapam_scan_bitmap_next_tuple(), of access/heap). What it does
+/// between two rows of a page is done here, without its calls: a third of the time of count(*).
+///
+/// `rs_cindex` is that of the row handed out last; of a bitmap scan, that of the next one.
+#[inline(always)]
+unsafe fn next_of_page<const BITMAP: bool>(
     scan: pg_sys::TableScanDesc,
-    direction: pg_sys::ScanDirection::Type,
     slot: *mut pg_sys::TupleTableSlot,
 ) -> bool {
     // SAFETY: heap began the scan, so it is a `HeapScanDescData`. That the slot shows `rs_ctup` says that heap put
     // a row of `rs_cbuf` there, which both keep pinned, and that `rs_vistuples` and `t_self` are of that page.
     unsafe {
-        let all = pg_sys::ScanOptions::SO_ALLOW_PAGEMODE;
         let heap = &mut *scan.cast::<pg_sys::HeapScanDescData>();
-        let index = heap.rs_cindex + 1;
-        if direction != pg_sys::ScanDirection::ForwardScanDirection
-            || (*scan).rs_flags & all == 0
-            || !(*scan).rs_key.is_null()
-            || !heap.rs_inited
-            || index >= heap.rs_ntuples
+        let index = heap.rs_cindex as usize + usize::from(!BITMAP);
+        let count = heap.rs_ntuples as usize;
+        if index >= count
             || !slot::shows(slot, &raw mut heap.rs_ctup, heap.rs_cbuf)
-            || may_be_too_old()
-            || !count_returned((*scan).rs_rd)
+            || !count_row::<BITMAP>((*scan).rs_rd)
         {
             return false;
         }
         let page = tuple::page(heap.rs_cbuf);
-        let offset = heap.rs_vistuples[index as usize];
+        let offset = heap.rs_vistuples[index];
         let Some((data, len)) = tuple::item(page, offset) else { return false };
-        heap.rs_cindex = index;
+        heap.rs_cindex = (index + usize::from(BITMAP)) as _;
         heap.rs_ctup.t_data = data;
         heap.rs_ctup.t_len = len;
         heap.rs_ctup.t_self.ip_posid = offset;
         let opens = slot::is_open(slot);
         slot::next(slot);
-        if opens && index + 1 < heap.rs_ntuples {
-            let next = tuple::item(page, heap.rs_vistuples[index as usize + 1]);
+        if opens && index + 1 < count {
+            let next = tuple::item(page, heap.rs_vistuples[index + 1]);
             slot::expect(slot, next.unwrap_or((std::ptr::null_mut(), 0)));
+        }
+        if BITMAP {
+            fetch(page, heap, index + AHEAD..(index + AHEAD + 1).min(count));
         }
         true
     }
+}
+
+/// How many rows of a bitmap scan are brought into the cache before they are opened.
+const AHEAD: usize = 3;
+
+/// Has rows of a bitmap scan brought into the cache: they lie anywhere on their page, and of each one heapam has looked
+/// at the header alone.
+#[inline]
+unsafe fn fetch(page: pg_sys::Page, heap: &pg_sys::HeapScanDescData, rows: Range<usize>) {
+    for index in rows {
+        // SAFETY: the scan has the page pinned; so many rows of it are known.
+        if let Some((row, len)) = unsafe { tuple::item(page, heap.rs_vistuples[index]) } {
+            slot::fetch(row.cast(), len as usize);
+        }
+    }
+}
+
+/// The same for the first rows of a page, of which heapam has handed out the very first. Returns `found`.
+#[inline]
+unsafe fn fetch_first(scan: pg_sys::TableScanDesc, found: bool) -> bool {
+    // SAFETY: heap began the scan; while there are rows left of `rs_vistuples`, their page is pinned.
+    unsafe {
+        let heap = &*scan.cast::<pg_sys::HeapScanDescData>();
+        if found && heap.rs_cindex == 1 && heap.rs_cbuf != 0 {
+            fetch(tuple::page(heap.rs_cbuf), heap, 0..(AHEAD + 1).min(heap.rs_ntuples as usize));
+        }
+    }
+    found
 }
 
 /// Whether `TestForOldSnapshot()` may raise, which is for heap to ask.
@@ -95,18 +124,19 @@ fn may_be_too_old() -> bool {
     false
 }
 
-/// `pgstat_count_heap_getnext()`; false if the table has no counters yet.
+/// `pgstat_count_heap_getnext()`, or of a bitmap scan `pgstat_count_heap_fetch()`; false if the table has no counters yet.
 #[inline]
-unsafe fn count_returned(rel: pg_sys::Relation) -> bool {
+unsafe fn count_row<const BITMAP: bool>(rel: pg_sys::Relation) -> bool {
     // SAFETY: an open relation; its counters belong to this backend.
     unsafe {
-        match (*rel).pgstat_info.as_mut() {
-            #[cfg(feature = "pg15")]
-            Some(stat) => stat.t_counts.t_tuples_returned += 1,
-            #[cfg(not(feature = "pg15"))]
-            Some(stat) => stat.counts.tuples_returned += 1,
-            None => return !(*rel).pgstat_enabled,
-        }
+        let Some(stat) = (*rel).pgstat_info.as_mut() else { return !(*rel).pgstat_enabled };
+        #[cfg(feature = "pg15")]
+        let (returned, fetched) =
+            (&mut stat.t_counts.t_tuples_returned, &mut stat.t_counts.t_tuples_fetched);
+        #[cfg(not(feature = "pg15"))]
+        let (returned, fetched) =
+            (&mut stat.counts.tuples_returned, &mut stat.counts.tuples_fetched);
+        *(if BITMAP { fetched } else { returned }) += 1;
     }
     true
 }
@@ -118,7 +148,14 @@ pub unsafe extern "C-unwind" fn scan_getnextslot(
 ) -> bool {
     // SAFETY: arguments as heap's callback takes them; see the module's note.
     unsafe {
-        if next_of_page(scan, direction, slot) {
+        let heap = scan.cast::<pg_sys::HeapScanDescData>();
+        if direction == pg_sys::ScanDirection::ForwardScanDirection
+            && (*scan).rs_flags & pg_sys::ScanOptions::SO_ALLOW_PAGEMODE != 0
+            && (*scan).rs_key.is_null()
+            && (*heap).rs_inited
+            && !may_be_too_old()
+            && next_of_page::<false>(scan, slot)
+        {
             return true;
         }
         through!(slot, (*scan).rs_rd, |r: &bool| *r, |s| of_heap!(scan_getnextslot)(
@@ -271,32 +308,6 @@ pub unsafe extern "C-unwind" fn scan_analyze_next_block(
     }
 }
 
-/// How many rows of a bitmap scan are brought into the cache before they are opened.
-const AHEAD: usize = 3;
-
-/// Has the rows that a bitmap scan hands out next brought into the cache: they lie anywhere on their page, and of each
-/// one heapam has looked at the header alone.
-#[inline]
-unsafe fn fetch_ahead(scan: pg_sys::TableScanDesc, found: &bool) -> bool {
-    // SAFETY: heap began the scan, so it is a `HeapScanDescData`; while there are rows left of `rs_vistuples`, the page
-    // that they are on is pinned.
-    unsafe {
-        let heap = &*scan.cast::<pg_sys::HeapScanDescData>();
-        let (next, count) = (heap.rs_cindex as usize, heap.rs_ntuples as usize);
-        if *found && next < count && heap.rs_cbuf != 0 {
-            let page = pg_sys::BufferGetPage(heap.rs_cbuf);
-            // The first of a page brings itself and those between.
-            let from = if next == 1 { 0 } else { next + AHEAD - 1 };
-            for index in from..(next + AHEAD).min(count) {
-                if let Some((row, len)) = tuple::item(page, heap.rs_vistuples[index]) {
-                    slot::fetch(row.cast(), len as usize);
-                }
-            }
-        }
-    }
-    *found
-}
-
 #[cfg(not(feature = "pg18"))]
 pub unsafe extern "C-unwind" fn scan_bitmap_next_tuple(
     scan: pg_sys::TableScanDesc,
@@ -305,7 +316,10 @@ pub unsafe extern "C-unwind" fn scan_bitmap_next_tuple(
 ) -> bool {
     // SAFETY: as above.
     unsafe {
-        through!(slot, (*scan).rs_rd, |r: &bool| fetch_ahead(scan, r), |s| of_heap!(
+        if next_of_page::<true>(scan, slot) {
+            return true;
+        }
+        through!(slot, (*scan).rs_rd, |r: &bool| fetch_first(scan, *r), |s| of_heap!(
             scan_bitmap_next_tuple
         )(scan, page, s))
     }
@@ -321,7 +335,10 @@ pub unsafe extern "C-unwind" fn scan_bitmap_next_tuple(
 ) -> bool {
     // SAFETY: as above.
     unsafe {
-        through!(slot, (*scan).rs_rd, |r: &bool| fetch_ahead(scan, r), |s| of_heap!(
+        if next_of_page::<true>(scan, slot) {
+            return true;
+        }
+        through!(slot, (*scan).rs_rd, |r: &bool| fetch_first(scan, *r), |s| of_heap!(
             scan_bitmap_next_tuple
         )(
             scan,
