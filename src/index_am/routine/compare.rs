@@ -47,7 +47,13 @@ unsafe fn side<'a>(datum: Datum) -> Side<'a> {
 pub unsafe fn order(column: &Column, a: Datum, b: Datum, collation: Oid) -> i32 {
     // SAFETY: the caller's values are of this column.
     unsafe {
-        let result = match (side(a), side(b)) {
+        let (a, b) = (side(a), side(b));
+        if column.kind.by_val
+            && let Some(order) = order_near(column, &a, &b)
+        {
+            return order;
+        }
+        let result = match (a, b) {
             (Side::Sealed(a), Side::Probe(b)) => with_probe(column, a, b, collation),
             (Side::Probe(a), Side::Sealed(b)) => {
                 with_probe(column, b, a, collation).map(|order| -order.signum())
@@ -62,6 +68,24 @@ pub unsafe fn order(column: &Column, a: Datum, b: Datum, collation: Oid) -> i32 
             false => error.report(),
         })
     }
+}
+
+/// Compares a sealed number with the argument of a scan, if all it takes is at hand: what a descent does most.
+#[inline]
+fn order_near(column: &Column, a: &Side, b: &Side) -> Option<i32> {
+    let signed = |probe: &Probe| probe.argument.order.as_ref().unwrap_or(&column.order).signed;
+    let (probe, sealed) = match (a, b) {
+        (Side::Sealed(sealed), Side::Probe(probe)) | (Side::Probe(probe), Side::Sealed(sealed)) => {
+            (probe, sealed)
+        }
+        _ => return None,
+    };
+    if !signed(probe) {
+        return None;
+    }
+    let value = value::open_near(column, sealed)?.value() as isize;
+    let order = value.cmp(&(probe.value.value() as isize)) as i32;
+    Some(if matches!(a, Side::Probe(_)) { -order } else { order })
 }
 
 #[inline]

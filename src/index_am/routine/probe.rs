@@ -195,10 +195,11 @@ pub fn find(bytes: &[u8]) -> Option<*const Probe> {
     if bytes.len() != LEN - 4 || bytes.first_chunk() != Some(&[0; 4]) {
         return None;
     }
-    let (token, number) = (bytes.get(4..20)?, bytes.get(20..28)?);
-    let number = u64::from_ne_bytes(number.try_into().ok()?);
+    // As numbers, not as slices that a call compares.
+    let token: &[u8; 16] = bytes.get(4..20)?.first_chunk()?;
+    let number = u64::from_ne_bytes(*bytes.get(20..28)?.first_chunk()?);
     PROBES.with_borrow(|probes| {
-        if probes.token.as_ref().is_none_or(|mine| mine[..] != *token) {
+        if probes.token.as_ref() != Some(token) {
             return None;
         }
         let probe = probes.all.get(usize::try_from(number).ok()?)?;

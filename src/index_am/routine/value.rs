@@ -138,6 +138,13 @@ pub unsafe fn data<'a>(at: *const u8) -> &'a [u8] {
     }
 }
 
+/// Opens a sealed value that is passed by value with what is at hand; `None` says to ask `open`.
+#[inline]
+pub fn open_near(column: &Column, sealed: &[u8]) -> Option<Datum> {
+    let block = key::open_short_near(column.table, column.number, sealed)?;
+    by_value(column.kind, block)
+}
+
 /// Opens a sealed value. What is not passed by value is put into `buffer`.
 #[inline]
 pub unsafe fn open(column: &Column, sealed: &[u8], buffer: &mut Vec<u64>) -> Result<Datum, Error> {
@@ -182,11 +189,18 @@ pub unsafe fn open(column: &Column, sealed: &[u8], buffer: &mut Vec<u64>) -> Res
     }
 }
 
+/// The value of a type that is passed by value, if behind its bytes there is nothing.
+#[inline]
+fn by_value(kind: Kind, block: [u8; 8]) -> Option<Datum> {
+    let whole = u64::from_le_bytes(block);
+    let there = u64::MAX >> (64 - 8 * kind.len as u32);
+    (whole & !there == 0).then(|| widened(kind, block))
+}
+
 fn restore_short(kind: Kind, block: [u8; 8], buffer: &mut Vec<u64>) -> Option<Datum> {
     let zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
     if kind.by_val {
-        let (_, rest) = block.split_at(kind.len as usize);
-        return zero(rest).then(|| widened(kind, block));
+        return by_value(kind, block);
     }
     buffer.resize(2, 0);
     let at = buffer.as_mut_ptr().cast::<u8>();
