@@ -70,6 +70,13 @@ pub mod plain {
             options: c_int,
             bistate: pg_sys::BulkInsertState,
         );
+        /// Calls a function of two arguments, neither of which is NULL nor is the result.
+        pub fn FunctionCall2Coll(
+            function: *mut pg_sys::FmgrInfo,
+            collation: pg_sys::Oid,
+            a: pg_sys::Datum,
+            b: pg_sys::Datum,
+        ) -> pg_sys::Datum;
         pub(super) fn MemoryContextReset(context: pg_sys::MemoryContext);
         pub(super) fn ExecStoreHeapTuple(
             tuple: pg_sys::HeapTuple,

@@ -28,11 +28,14 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use nonces::Nonces;
 use sealed_crypto::rand_core::Rng;
 use sealed_crypto::{
-    DataKeyHeader, Dek, Id, KernelRng, LayoutId, LayoutKey, MasterKey, MasterSeed, NonceBlock,
-    OVERHEAD, SaltState, SubkeyCache, Suite, open_row, seal_row, unwrap_key, wrap_key,
+    DataKeyHeader, Dek, Id, KernelRng, LayoutId, LayoutKey, MasterKey, MasterSeed, OVERHEAD,
+    SubkeyCache, Suite, open_row, seal_row, unwrap_key, wrap_key,
 };
+
+mod nonces;
 
 const LENGTHS: [usize; 8] = [32, 64, 100, 150, 200, 512, 1996 - OVERHEAD, 8192];
 const CALLS: u32 = 1000;
@@ -131,29 +134,4 @@ fn fastest(mut call: impl FnMut() -> bool) -> f64 {
         })
         .collect();
     runs.into_iter().fold(f64::INFINITY, f64::min)
-}
-
-/// Nonces as a backend gets them: a block at a time, random bytes from the kernel.
-#[derive(Default)]
-struct Nonces {
-    salt: SaltState,
-    block: Option<NonceBlock>,
-}
-
-impl Nonces {
-    fn next(&mut self) -> sealed_crypto::Nonce {
-        loop {
-            if let Some(nonce) = self.block.as_mut().and_then(NonceBlock::take) {
-                return nonce;
-            }
-            let reserved = self.salt.reserve(NonceBlock::MAX_LEN, 0, random);
-            self.block = Some(NonceBlock::new(reserved, random()));
-        }
-    }
-}
-
-fn random<const N: usize>() -> [u8; N] {
-    let mut b = [0; N];
-    KernelRng.fill_bytes(&mut b);
-    b
 }

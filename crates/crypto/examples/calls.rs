@@ -5,11 +5,14 @@
 
 use std::hint::black_box;
 
-use sealed_crypto::rand_core::Rng;
+use nonces::Nonces;
 use sealed_crypto::{
-    Dek, Id, IndexKey, KernelRng, LayoutId, LayoutKey, NonceBlock, OVERHEAD, SaltState, Seal,
-    SubkeyCache, backend_in_use, open_row, seal_row,
+    Dek, Id, IndexKey, KernelRng, LayoutId, LayoutKey, OVERHEAD, Seal, SubkeyCache, backend_in_use,
+    open_row, seal_row,
 };
+
+#[path = "../benches/nonces/mod.rs"]
+mod nonces;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -59,29 +62,4 @@ fn main() {
         "hash_key" => run(&mut || index_key.hash(black_box(7)) != 0),
         _ => panic!("no such function: {what}"),
     }
-}
-
-/// Nonces as a backend gets them: a block at a time, random bytes from the kernel.
-#[derive(Default)]
-struct Nonces {
-    salt: SaltState,
-    block: Option<NonceBlock>,
-}
-
-impl Nonces {
-    fn next(&mut self) -> sealed_crypto::Nonce {
-        loop {
-            if let Some(nonce) = self.block.as_mut().and_then(NonceBlock::take) {
-                return nonce;
-            }
-            let reserved = self.salt.reserve(NonceBlock::MAX_LEN, 0, random);
-            self.block = Some(NonceBlock::new(reserved, random()));
-        }
-    }
-}
-
-fn random<const N: usize>() -> [u8; N] {
-    let mut b = [0; N];
-    KernelRng.fill_bytes(&mut b);
-    b
 }

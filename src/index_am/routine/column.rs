@@ -134,7 +134,10 @@ impl Order {
     #[inline]
     pub unsafe fn call_unguarded(&self, collation: Oid, a: pg_sys::Datum, b: pg_sys::Datum) -> i32 {
         // SAFETY: as for `call`.
-        unsafe { raw::FunctionCall2Coll(self.function.get(), collation, a, b).value() as i32 }
+        unsafe {
+            crate::pg::ffi::plain::FunctionCall2Coll(self.function.get(), collation, a, b).value()
+                as i32
+        }
     }
 }
 
@@ -373,18 +376,5 @@ unsafe fn btree_family(less: Oid) -> Option<Oid> {
         pg_sys::systable_endscan(scan);
         pg_sys::table_close(amop, lock);
         found
-    }
-}
-
-/// `fmgr.h`.
-mod raw {
-    use pgrx::pg_sys::{Datum, FmgrInfo, Oid};
-    unsafe extern "C-unwind" {
-        pub fn FunctionCall2Coll(
-            function: *mut FmgrInfo,
-            collation: Oid,
-            a: Datum,
-            b: Datum,
-        ) -> Datum;
     }
 }

@@ -27,7 +27,7 @@ pub unsafe fn open(slot: *mut pg_sys::TupleTableSlot) {
 /// Opens with what is at hand; false if memory, the layout or the seal say otherwise.
 ///
 /// Then it opens the row that comes next, of which nothing is needed yet: so nobody waits for the cipher's last step,
-/// nor for the memory that the row lies in. Sum of an integer: 0.8 of the time.
+/// nor for the memory that the row lies in.
 unsafe fn open_fast(lazy: *mut LazySlot) -> bool {
     // SAFETY: `closed` says that the inner slot holds a pinned sealed tuple, whose bytes past the
     // header do not change while the pin is held, and so do those of the page's other rows. No call in here can raise
