@@ -112,6 +112,13 @@ _sealed_remove() {
 
 # --- which PostgreSQL ----------------------------------------------------------------------------
 
+# pg_is_whole PREFIX: whether scripts/pg-source's build there is one made for there. A copy of another
+# directory's build looks for its libpq in that one and, with that one gone, takes the system's older one:
+# psql then starts, and fails at the first \connect.
+pg_is_whole() {
+    [ -x "$1/bin/pg_config" ] && LD_LIBRARY_PATH='' ldd "$1/bin/psql" | grep -qF "=> $1/lib/libpq."
+}
+
 # pg_config_path: prints the pg_config in use: PG_CONFIG if set, Debian's for PG, or our own build's
 # (the one with assertions if CASSERT=1).
 pg_config_path() {
@@ -119,13 +126,14 @@ pg_config_path() {
     if [ -n "${PG_CONFIG:-}" ]; then command -v "$PG_CONFIG" || die "PG_CONFIG=$PG_CONFIG: not found"; return; fi
     if [ "${CASSERT:-0}" = 1 ]; then
         c=$SEALED_CACHE/pg$PG-cassert/bin/pg_config
-        if [ -x "$c" ]; then echo "$c"; return; fi
+        if pg_is_whole "${c%/bin/pg_config}"; then echo "$c"; return; fi
         die "no PostgreSQL $PG with assertions here: run 'CASSERT=1 scripts/pg-source $PG'"
     fi
-    for c in "/usr/lib/postgresql/$PG/bin/pg_config" "$SEALED_CACHE/pg$PG/bin/pg_config"; do
-        # Debian's client package may bring the first without the server's headers.
-        if [ -x "$c" ] && [ -d "$("$c" --includedir-server)" ]; then echo "$c"; return; fi
-    done
+    c=/usr/lib/postgresql/$PG/bin/pg_config
+    # Debian's client package may bring it without the server's headers.
+    if [ -x "$c" ] && [ -d "$("$c" --includedir-server)" ]; then echo "$c"; return; fi
+    c=$SEALED_CACHE/pg$PG/bin/pg_config
+    if pg_is_whole "${c%/bin/pg_config}"; then echo "$c"; return; fi
     die "no PostgreSQL $PG here: run 'scripts/setup' (15) or 'scripts/pg-source $PG' (17, 18)"
 }
 
