@@ -69,12 +69,7 @@ unsafe fn next_of_page<const BITMAP: bool>(
         heap.rs_ctup.t_data = data;
         heap.rs_ctup.t_len = len;
         heap.rs_ctup.t_self.ip_posid = offset;
-        let opens = slot::is_open(slot);
         slot::next(slot);
-        if opens && index + 1 < count {
-            let next = tuple::item(page, heap.rs_vistuples[index + 1]);
-            slot::expect(slot, next.unwrap_or((std::ptr::null_mut(), 0)));
-        }
         if BITMAP {
             fetch(page, heap, index + AHEAD..(index + AHEAD + 1).min(count));
         }

@@ -15,6 +15,7 @@ use std::sync::OnceLock;
 use pgrx::pg_sys;
 
 use super::parts::{self, Buffers, Sealed};
+use super::wanted::Readers;
 use crate::pg::call::callback;
 use crate::pg::shadow;
 use crate::table_am::gate::Reader;
@@ -38,14 +39,6 @@ pub struct LazySlot {
     /// Its bytes, `capacity` of them.
     buffer: *mut u8,
     capacity: usize,
-    /// Where the row after it is opened into, also `capacity` bytes; null if there is no such place.
-    spare: *mut u8,
-    /// What both are in, in the slot's memory context.
-    memory: *mut u8,
-    /// The row of the same page that comes next; null if that is not known.
-    next: (pg_sys::HeapTupleHeader, u32),
-    /// The row that is open in `spare`; null if none is. As `next`, good for as long as `inner` has the page pinned.
-    ahead: pg_sys::HeapTupleHeader,
     /// The table whose keys open the row.
     owner: pg_sys::Oid,
     /// `inner` holds a sealed row that was not opened yet, but perhaps some of its parts.
@@ -54,6 +47,8 @@ pub struct LazySlot {
     reader: Reader,
     /// What parts of rows are opened into; null if it was never needed.
     parts: *mut Buffers,
+    /// Who says which of a row's parts are needed.
+    readers: Readers,
     /// Where the row was that was opened before this one.
     before: usize,
 }
@@ -132,7 +127,6 @@ pub unsafe fn taken(slot: *mut pg_sys::TupleTableSlot, rel: pg_sys::Relation, fo
             return;
         }
         drop_owned(lazy);
-        forget_next(lazy);
         (*lazy).base.tuple = std::ptr::null_mut();
         (*lazy).base.off = 0;
         (*slot).tts_tid = (*filled).tts_tid;
@@ -185,34 +179,9 @@ pub unsafe fn next(slot: *mut pg_sys::TupleTableSlot) {
         (*filled).base.base.tts_tid = place;
         (*slot).tts_tid = place;
         (*slot).tts_nvalid = 0;
-        (*lazy).next.0 = std::ptr::null_mut();
         (*lazy).base.tuple = std::ptr::null_mut();
         (*lazy).base.off = 0;
         (*lazy).closed = true;
-    }
-}
-
-/// Whether the row in the slot has been opened, so that the next one probably will be.
-#[inline]
-pub unsafe fn is_open(slot: *mut pg_sys::TupleTableSlot) -> bool {
-    // SAFETY: `is_lazy(slot)`.
-    unsafe { !(*slot.cast::<LazySlot>()).closed }
-}
-
-/// Says which row of the same page comes next.
-#[inline]
-pub unsafe fn expect(slot: *mut pg_sys::TupleTableSlot, next: (pg_sys::HeapTupleHeader, u32)) {
-    // SAFETY: `is_lazy(slot)`, whose inner slot has the page pinned.
-    unsafe { (*slot.cast::<LazySlot>()).next = next };
-}
-
-/// The pin of the page may go: what was known of its rows goes first.
-#[inline]
-unsafe fn forget_next(lazy: *mut LazySlot) {
-    // SAFETY: a slot of ours.
-    unsafe {
-        (*lazy).next.0 = std::ptr::null_mut();
-        (*lazy).ahead = std::ptr::null_mut();
     }
 }
 
@@ -268,7 +237,6 @@ unsafe extern "C-unwind" fn clear(slot: *mut pg_sys::TupleTableSlot) {
 unsafe fn clear_inner(lazy: *mut LazySlot) {
     // SAFETY: a slot of ours.
     unsafe {
-        forget_next(lazy);
         let filled = (*lazy).inner;
         if !filled.is_null()
             && (*filled).tts_flags & pg_sys::TTS_FLAG_EMPTY as u16 == 0
@@ -365,12 +333,16 @@ unsafe extern "C-unwind" fn fill(lazy: *mut LazySlot, sealed: pg_sys::HeapTuple,
     })
 }
 
-/// The slot's buffers for rows of several parts.
+/// The slot's buffers for rows of several parts. The memory context of the slot is the current one.
 unsafe fn parts_of(lazy: *mut LazySlot) -> *mut Buffers {
     // SAFETY: a slot of ours.
     unsafe {
         if (*lazy).parts.is_null() {
+            let wanted = (*lazy).readers.columns();
             (*lazy).parts = Buffers::make((*lazy).base.base.tts_mcxt);
+            if let Some(wanted) = wanted {
+                (*(*lazy).parts).choose(wanted);
+            }
         }
         (*lazy).parts
     }
@@ -382,11 +354,11 @@ pub unsafe fn serve(slot: *mut pg_sys::TupleTableSlot, reader: Reader) {
     unsafe { (*slot.cast::<LazySlot>()).reader = reader };
 }
 
-/// Says which columns of the slot are looked at, of rows of several parts; others stay NULL there. The set, in
-/// PostgreSQL's numbers of attributes, lives as long as the slot.
-pub unsafe fn choose(slot: *mut pg_sys::TupleTableSlot, wanted: *mut pg_sys::Bitmapset) {
+/// Says who looks at the slot's columns: of rows of several parts, what nobody looks at stays NULL there. Said before the
+/// slot has a row.
+pub unsafe fn read_by(slot: *mut pg_sys::TupleTableSlot, readers: Readers) {
     // SAFETY: `is_lazy(slot)`.
-    unsafe { (*parts_of(slot.cast())).choose(wanted) };
+    unsafe { (*slot.cast::<LazySlot>()).readers = readers };
 }
 
 unsafe extern "C-unwind" fn getsysattr(

@@ -7,7 +7,11 @@
 //!
 //! Only what scans read may be NULL or a mask for who may not open a column: other slots may be what a
 //! constraint decides by, or what is stored again (`gate::Reader`).
+//!
+//! Of each scan it is only written down whose expressions those are. They are read when the first row of several parts
+//! comes: most tables have none, and to read them takes longer than to look up a row.
 
+use std::ffi::c_int;
 use std::sync::OnceLock;
 
 use pgrx::pg_sys::{self, NodeTag};
@@ -33,7 +37,7 @@ pub fn install() {
 }
 
 /// No `pg_guard`: an ERROR of the start itself jumps over this frame, which owns nothing.
-unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, eflags: std::ffi::c_int) {
+unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, eflags: c_int) {
     hook::copy_out_ended();
     gate::checks_end(0);
     // SAFETY: the arguments are passed on as they came.
@@ -80,7 +84,7 @@ struct Walk {
     checks: usize,
 }
 
-unsafe extern "C-unwind" fn look(query: *mut pg_sys::QueryDesc, eflags: std::ffi::c_int) {
+unsafe extern "C-unwind" fn look(query: *mut pg_sys::QueryDesc, eflags: c_int) {
     callback!({
         // SAFETY: a plan that was just made ready.
         unsafe {
@@ -100,7 +104,7 @@ unsafe extern "C-unwind" fn look(query: *mut pg_sys::QueryDesc, eflags: std::ffi
 /// Whether PostgreSQL made the query to enforce a foreign key, or to see whether a new one holds, which it does as the
 /// current user (`RI_Initial_Check`). Functions called within it (casts, triggers) run under the same flags, but nobody else
 /// has SPI leave the triggers to the query above (`AfterTriggerEndQuery`, trigger.c), and what a rule adds to it goes nowhere.
-unsafe fn is_foreign_keys(query: *mut pg_sys::QueryDesc, eflags: std::ffi::c_int) -> bool {
+unsafe fn is_foreign_keys(query: *mut pg_sys::QueryDesc, eflags: c_int) -> bool {
     // SAFETY: a query that was just made ready has a destination.
     unsafe {
         eflags & pg_sys::EXEC_FLAG_SKIP_TRIGGERS as i32 != 0
@@ -142,17 +146,15 @@ unsafe extern "C-unwind" fn walk(
     // SAFETY: planstate_tree_walker() passes nodes of the plan, and what `look` gave it.
     unsafe {
         let how = &*context.cast::<Walk>();
-        from_above(state, (*state).lefttree, pg_sys::OUTER_VAR);
-        from_above(state, (*state).righttree, pg_sys::INNER_VAR);
+        below(state, (*state).lefttree, pg_sys::OUTER_VAR);
+        below(state, (*state).righttree, pg_sys::INNER_VAR);
         if let Some(scan) = scan_of(state) {
             slot::serve((*scan).ss_ScanTupleSlot, how.reader);
             if how.checks != 0 {
                 gate::checks(how.checks, super::owner((*scan).ss_currentRelation));
             }
             if !(*state).ps_ProjInfo.is_null() {
-                let mut wanted = std::ptr::null_mut();
-                own_columns(state, &mut wanted);
-                slot::choose((*scan).ss_ScanTupleSlot, wanted);
+                slot::read_by((*scan).ss_ScanTupleSlot, Readers::of(state));
             }
         }
         if (*state).type_ == NodeTag::T_ModifyTableState {
@@ -245,23 +247,65 @@ unsafe fn own_columns(state: *mut pg_sys::PlanState, wanted: &mut *mut pg_sys::B
     }
 }
 
-/// A scan that hands its own slot up: what the node above looks at, if that computes its rows from
-/// expressions and keeps no row as it came but to look at the same columns of it.
+/// A scan that hands its own slot up is read by the node above it.
+unsafe fn below(parent: *mut pg_sys::PlanState, child: *mut pg_sys::PlanState, side: c_int) {
+    // SAFETY: nodes of a plan.
+    unsafe {
+        if !child.is_null()
+            && (*child).ps_ProjInfo.is_null()
+            && let Some(scan) = scan_of(child)
+        {
+            slot::read_by((*scan).ss_ScanTupleSlot, Readers { scan: child, parent, side });
+        }
+    }
+}
+
+/// Whose expressions look at the slot of a scan.
+#[derive(Clone, Copy)]
+pub struct Readers {
+    /// The scan; null if that is not known, and all columns are looked at.
+    scan: *mut pg_sys::PlanState,
+    /// The node above it; null if the scan computes new rows itself.
+    parent: *mut pg_sys::PlanState,
+    /// By which number that one's expressions name the scan.
+    side: c_int,
+}
+
+impl Readers {
+    const fn of(scan: *mut pg_sys::PlanState) -> Self {
+        Self { scan, parent: std::ptr::null_mut(), side: 0 }
+    }
+
+    /// The columns that are looked at, as PostgreSQL numbers attributes in sets, made in the current memory context;
+    /// none if that may be all of them.
+    pub unsafe fn columns(self) -> Option<*mut pg_sys::Bitmapset> {
+        // SAFETY: nodes of the plan that the slot belongs to, which live as long as it.
+        unsafe {
+            if self.scan.is_null() {
+                return None;
+            }
+            let mut wanted = std::ptr::null_mut();
+            if !self.parent.is_null() && !from_above(self.parent, self.side, &mut wanted) {
+                return None;
+            }
+            own_columns(self.scan, &mut wanted);
+            Some(wanted)
+        }
+    }
+}
+
+/// Adds what a node looks at of the slot that a scan hands up, if it computes its rows from expressions and keeps no row
+/// as it came but to look at the same columns of it; false if it does not.
 unsafe fn from_above(
     parent: *mut pg_sys::PlanState,
-    child: *mut pg_sys::PlanState,
-    side: std::ffi::c_int,
-) {
-    // SAFETY: nodes of a plan; the tag says which struct each is.
+    side: c_int,
+    wanted: &mut *mut pg_sys::Bitmapset,
+) -> bool {
+    // SAFETY: a node of a plan; the tag says which struct it is.
     unsafe {
-        if child.is_null() || !(*child).ps_ProjInfo.is_null() {
-            return;
-        }
-        let Some(scan) = scan_of(child) else { return };
         let plan = (*parent).plan;
-        let mut wanted = std::ptr::null_mut();
         let mut add = |list: *mut pg_sys::List| {
-            pg_sys::pull_varattnos(list.cast(), side as _, &mut wanted);
+            pg_sys::pull_varattnos(list.cast(), side as _, wanted);
         };
         match (*plan).type_ {
             NodeTag::T_Agg | NodeTag::T_Group => {
@@ -269,7 +313,7 @@ unsafe fn from_above(
                 let (count, columns) = if (*plan).type_ == NodeTag::T_Agg {
                     let agg = &*plan.cast::<pg_sys::Agg>();
                     if !agg.groupingSets.is_null() || !agg.chain.is_null() {
-                        return;
+                        return false;
                     }
                     (agg.numCols, agg.grpColIdx)
                 } else {
@@ -281,7 +325,7 @@ unsafe fn from_above(
                 for i in 0..count as usize {
                     let column = i32::from(*columns.add(i));
                     let member = column - pg_sys::FirstLowInvalidHeapAttributeNumber;
-                    wanted = pg_sys::bms_add_member(wanted, member);
+                    *wanted = pg_sys::bms_add_member(*wanted, member);
                 }
             }
             NodeTag::T_HashJoin => {
@@ -306,13 +350,12 @@ unsafe fn from_above(
                 add(join.join.joinqual);
                 for param in crate::pg::class::nodes(join.nestParams) {
                     let var = (*param.cast::<pg_sys::NestLoopParam>()).paramval;
-                    pg_sys::pull_varattnos(var.cast(), side as _, &mut wanted);
+                    pg_sys::pull_varattnos(var.cast(), side as _, wanted);
                 }
             }
-            _ => return,
+            _ => return false,
         }
-        own_columns(child, &mut wanted);
-        slot::choose((*scan).ss_ScanTupleSlot, wanted);
+        true
     }
 }
 
@@ -320,7 +363,7 @@ unsafe fn from_above(
 mod raw {
     use super::*;
     unsafe extern "C-unwind" {
-        pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, eflags: std::ffi::c_int);
+        pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, eflags: c_int);
         pub fn standard_ExecutorRun(
             query: *mut pg_sys::QueryDesc,
             direction: pg_sys::ScanDirection::Type,

@@ -1,13 +1,13 @@
-//! Opening the row in a slot, and the next one ahead of it.
+//! Opening the row in a slot.
 
 use pgrx::pg_sys;
 
-use super::{LazySlot, heap_ops};
+use super::{LazySlot, heap_ops, parts_of};
 use crate::pg::call::{call_c, callback};
 use crate::pg::tuple::maxalign;
 use crate::table_am::routine::missing;
 use crate::table_am::routine::opened::{is_sealed, try_open, views, write_header};
-use crate::table_am::routine::parts::Sealed;
+use crate::table_am::routine::parts::{self, Sealed};
 use crate::table_am::row;
 
 #[inline]
@@ -25,49 +25,17 @@ pub unsafe fn open(slot: *mut pg_sys::TupleTableSlot) {
 }
 
 /// Opens with what is at hand; false if memory, the layout or the seal say otherwise.
-///
-/// Then it opens the row that comes next, of which nothing is needed yet: so nobody waits for the cipher's last step,
-/// nor for the memory that the row lies in.
 unsafe fn open_fast(lazy: *mut LazySlot) -> bool {
     // SAFETY: `closed` says that the inner slot holds a pinned sealed tuple, whose bytes past the
-    // header do not change while the pin is held, and so do those of the page's other rows. No call in here can raise
-    // or panic. The two buffers do not overlap.
+    // header do not change while the pin is held. No call in here can raise or panic.
     unsafe {
         let sealed = (*(*lazy).inner.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tuple;
-        if !is_sealed(sealed) {
-            return false;
-        }
-        if (*lazy).ahead == (*sealed).t_data {
-            std::mem::swap(&mut (*lazy).buffer, &mut (*lazy).spare);
-        } else if !open_into((*lazy).buffer, lazy, sealed) {
-            return false;
-        }
-        (*lazy).ahead = std::ptr::null_mut();
-        if !finish(lazy, sealed) {
-            return false;
-        }
-        let (data, len) = (*lazy).next;
-        if !data.is_null() && !(*lazy).spare.is_null() {
-            let mut next = pg_sys::HeapTupleData { t_data: data, t_len: len, ..Default::default() };
-            if is_sealed(&mut next) && open_into((*lazy).spare, lazy, &mut next) {
-                (*lazy).ahead = data;
-            }
-        }
-        true
-    }
-}
-
-/// Opens the body of a sealed tuple into one of the slot's buffers, if that is large enough and the key at hand.
-#[inline]
-unsafe fn open_into(buffer: *mut u8, lazy: *mut LazySlot, sealed: pg_sys::HeapTuple) -> bool {
-    // SAFETY: as for `open_fast`.
-    unsafe {
-        if (*lazy).capacity < (*sealed).t_len as usize {
+        if !is_sealed(sealed) || (*lazy).capacity < (*sealed).t_len as usize {
             return false;
         }
         fetch_ahead(sealed, &mut (*lazy).before);
-        let (payload, body) = views(sealed, buffer);
-        row::open_near((*lazy).owner, payload, body)
+        let (payload, body) = views(sealed, (*lazy).buffer);
+        row::open_near((*lazy).owner, payload, body) && finish(lazy, sealed)
     }
 }
 
@@ -129,8 +97,12 @@ unsafe extern "C-unwind" fn open_slow(lazy: *mut LazySlot) {
             // pgrx does that in the current context with whatever it reports or catches.
             let context = (*lazy).base.base.tts_mcxt;
             let callers = pg_sys::MemoryContextSwitchTo(context);
-            (*lazy).ahead = std::ptr::null_mut();
-            make_room(lazy, (*sealed).t_len as usize);
+            // Most often that is all: the slot's first row, or one that is longer than those before.
+            if make_room(lazy, (*sealed).t_len as usize) && open_fast(lazy) {
+                pg_sys::MemoryContextSwitchTo(callers);
+                return;
+            }
+            let parts = parts::has_parts(sealed).then(|| &mut *parts_of(lazy));
             // Looking for a key leaves things behind; this is no memory to keep for a whole query.
             let scratch = pg_sys::AllocSetContextCreateInternal(
                 context,
@@ -144,7 +116,7 @@ unsafe extern "C-unwind" fn open_slow(lazy: *mut LazySlot) {
             let head = &mut (*lazy).head;
             let (owner, reader) = ((*lazy).owner, (*lazy).reader);
             let row = Sealed { row: sealed, owner, desc, reader };
-            let formed = match try_open(row, (*lazy).buffer, (*lazy).parts.as_mut(), head) {
+            let formed = match try_open(row, (*lazy).buffer, parts, head) {
                 Ok(Some(formed)) => Some(formed),
                 Ok(None) => {
                     missing::complete(head, desc, (*lazy).owner).unwrap_or_else(|e| e.report())
@@ -174,36 +146,29 @@ unsafe extern "C-unwind" fn open_slow(lazy: *mut LazySlot) {
     })
 }
 
-/// Gives the slot's buffer at least `need` bytes; what was in it is lost.
-pub unsafe fn make_room(lazy: *mut LazySlot, need: usize) {
+/// Gives the slot's buffer at least `need` bytes. If it had not, what was in it is lost, and this returns true.
+pub unsafe fn make_room(lazy: *mut LazySlot, need: usize) -> bool {
     // SAFETY: called by `open_slow`: the buffer is the slot's, and null while an ERROR could see it freed.
     unsafe {
         if (*lazy).capacity >= need {
-            return;
+            return false;
         }
         free_room(lazy);
         let capacity = maxalign(need.max(512));
-        // Two of rows that lie in pages; what is longer is made of one, and lies alone.
-        let two = need <= pg_sys::BLCKSZ as usize;
-        let size = if two { 2 * capacity } else { capacity };
         let context = (*lazy).base.base.tts_mcxt;
-        (*lazy).memory = pg_sys::MemoryContextAlloc(context, size).cast();
-        (*lazy).buffer = (*lazy).memory;
-        (*lazy).spare = if two { (*lazy).memory.add(capacity) } else { std::ptr::null_mut() };
+        (*lazy).buffer = pg_sys::MemoryContextAlloc(context, capacity).cast();
         (*lazy).capacity = capacity;
+        true
     }
 }
 
 pub unsafe fn free_room(lazy: *mut LazySlot) {
     // SAFETY: palloc'd by `make_room` and nowhere else freed; null while an ERROR could see it freed.
     unsafe {
-        if !(*lazy).memory.is_null() {
-            let memory = std::mem::replace(&mut (*lazy).memory, std::ptr::null_mut());
-            (*lazy).buffer = std::ptr::null_mut();
-            (*lazy).spare = std::ptr::null_mut();
-            (*lazy).ahead = std::ptr::null_mut();
+        if !(*lazy).buffer.is_null() {
+            let buffer = std::mem::replace(&mut (*lazy).buffer, std::ptr::null_mut());
             (*lazy).capacity = 0;
-            pg_sys::pfree(memory.cast());
+            pg_sys::pfree(buffer.cast());
         }
     }
 }
