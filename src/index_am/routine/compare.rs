@@ -7,7 +7,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::column::Column;
 use super::probe::{self, Probe};
-use super::{arena, shadow, value};
+use super::{arena, place, shadow, value};
 use crate::error::Error;
 use crate::index_am::key;
 use crate::pg::call::callback;
@@ -235,16 +235,38 @@ pub unsafe extern "C-unwind" fn key_order_wrapper(fcinfo: pg_sys::FunctionCallIn
     callback!({ unsafe { Datum::from(compare(fcinfo)) } })
 }
 
+/// Whether a scan key's condition holds, by the order of an entry and the argument.
+#[inline]
+unsafe fn is_satisfied(
+    fcinfo: pg_sys::FunctionCallInfo,
+    holds: impl Fn(Ordering) -> bool,
+) -> bool {
+    // SAFETY: nbtree calls it with two arguments that are not NULL.
+    unsafe {
+        let compared = || holds(compare(fcinfo).cmp(&0));
+        if !place::NEEDED {
+            return compared();
+        }
+        let args = (*fcinfo).args.as_slice(2);
+        let (entry, argument) = (args[0].value, args[1].value);
+        // (two arguments are compared before a scan begins)
+        let (Side::Sealed(_), Side::Probe(probe)) = (side(entry), side(argument)) else {
+            return compared();
+        };
+        place::satisfied(&probe.known, entry, compared, |last| {
+            let column = &*probe.column;
+            holds(order(column, last, argument, (*fcinfo).fncollation).cmp(&0))
+        })
+    }
+}
+
 macro_rules! conditions {
     ($($name:ident: $holds:expr;)*) => {
         $(
             /// What a scan key's condition is replaced by.
             unsafe extern "C-unwind" fn $name(fcinfo: pg_sys::FunctionCallInfo) -> Datum {
-                callback!({
-                    let holds: fn(Ordering) -> bool = $holds;
-                    // SAFETY: see above.
-                    Datum::from(holds(unsafe { compare(fcinfo) }.cmp(&0)))
-                })
+                // SAFETY: see above.
+                callback!({ unsafe { Datum::from(is_satisfied(fcinfo, $holds)) } })
             }
         )*
     };

@@ -11,6 +11,7 @@ mod hash;
 pub mod hide;
 mod only;
 pub mod pages;
+mod place;
 mod probe;
 mod scan;
 mod shadow;

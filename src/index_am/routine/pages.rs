@@ -12,7 +12,7 @@ use crate::pg::{class, hook, index_stmt, worker};
 const DELETED: u16 = 1 << 2;
 pub const SIZE: u16 = 0x1fff;
 const ALT_TID: u16 = 0x2000;
-const HAS_NULLS: u16 = 0x8000;
+pub const HAS_NULLS: u16 = 0x8000;
 const POSTING: u16 = 0x2000;
 const KEYS: u16 = 0x0fff;
 /// `sizeof(IndexTupleData)`, and with a null bitmap, which is always of 32 bits (`INDEX_MAX_KEYS`).
@@ -21,11 +21,13 @@ pub const HEADER_WITH_NULLS: usize = 16;
 
 /// `BTPageOpaqueData`.
 #[repr(C)]
-struct Opaque {
+pub struct Opaque {
     previous: u32,
-    next: u32,
+    /// The page to the right; 0 if there is none.
+    pub next: u32,
     level: u32,
-    flags: u16,
+    /// What kind of page it is.
+    pub flags: u16,
     cycle: u16,
 }
 

@@ -4,13 +4,14 @@
 //! names one of this backend's. A key that somebody put into a file cannot pass for one, since it would have
 //! to say a random number that this process drew.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 use sealed_crypto::KernelRng;
 
 use super::column::{Column, Kind, Order};
+use super::place::Known;
 use crate::error::Error;
 use crate::pg::ffi;
 use crate::pg::local::backend_local;
@@ -31,6 +32,8 @@ pub struct Probe {
     pub column: *const Column,
     /// Its type.
     pub argument: Rc<Argument>,
+    /// What its condition is known to be by where an entry lies.
+    pub known: Cell<Known>,
 }
 
 /// The type of the arguments of a scan key.
@@ -134,7 +137,8 @@ pub unsafe fn hold(column: &Column, argument: &Rc<Argument>, value: Datum) -> Re
         let value = copy(argument.kind, value, &mut buffer);
         let token = token()?;
         let argument = Rc::clone(argument);
-        let probe = Box::new(Probe { this: [0; LEN / 8], buffer, value, column, argument });
+        let (this, known) = ([0; LEN / 8], Cell::new(Known::Nothing));
+        let probe = Box::new(Probe { this, buffer, value, column, argument, known });
         Ok(PROBES.with_borrow_mut(|probes| {
             let number = probes.free.pop().unwrap_or_else(|| {
                 probes.all.push(None);

@@ -11,7 +11,8 @@ use pgrx::pg_sys::{self, Datum};
 
 use super::column::Column;
 use super::only::Shown;
-use super::probe::{self, Argument, Held};
+use super::place::{self, End, Forward};
+use super::probe::{self, Argument, Held, Probe};
 use super::shadow::{self, Scanned, Use};
 use super::{compare, nbtree};
 use crate::error::Error;
@@ -24,7 +25,7 @@ use crate::pg::tuple::varlena;
 struct Scan {
     _shadow: Use,
     /// Its arguments, until it gets others.
-    _arguments: Arguments,
+    arguments: Arguments,
     /// What it shows, if it is an index-only one.
     shown: Shown,
 }
@@ -35,6 +36,8 @@ struct Arguments {
     probes: Vec<Held>,
     /// Arrays of probes.
     arrays: Vec<Vec<u64>>,
+    /// Those that are ends of a range of the first column.
+    ends: Vec<(*const Probe, End)>,
 }
 
 backend_local! {
@@ -100,7 +103,7 @@ pub unsafe extern "C-unwind" fn amrescan(
             if keys.is_null() || nkeys <= 0 {
                 let now = Scan {
                     _shadow: shadow,
-                    _arguments: Arguments::default(),
+                    arguments: Arguments::default(),
                     shown: Shown::default(),
                 };
                 // In place of one too that an ERROR left at this address, of another index.
@@ -114,7 +117,7 @@ pub unsafe extern "C-unwind" fn amrescan(
                 replace(&shadow, key, &mut arguments).unwrap_or_else(|e| e.report());
             }
             // What the scan had before is dropped after nbtree has let go of it.
-            let now = Scan { _shadow: shadow, _arguments: arguments, shown: Shown::default() };
+            let now = Scan { _shadow: shadow, arguments, shown: Shown::default() };
             let now = Box::new(now);
             let _before = SCANS.with_borrow_mut(|all| all.insert(scan as usize, now));
             let _swapped = Swapped::new(scan);
@@ -152,6 +155,11 @@ unsafe fn replace(
         } else {
             let held = probe::hold(column, &argument, key.sk_argument)?;
             key.sk_argument = held.datum();
+            if key.sk_attno == 1
+                && let Some(end) = End::of(key.sk_strategy, column.descending)
+            {
+                arguments.ends.push((held.probe(), end));
+            }
             arguments.probes.push(held);
         }
     }
@@ -285,6 +293,12 @@ pub unsafe extern "C-unwind" fn amgetbitmap(
         // SAFETY: an open scan.
         unsafe {
             let _swapped = Swapped::new(scan);
+            // (it is boxed, and goes with the scan)
+            let ours = SCANS.with_borrow(|all| all.get(&(scan as usize)).map(|s| &raw const **s));
+            let _known = ours.map(|ours| &(*ours).arguments).and_then(|arguments| {
+                (place::NEEDED && arguments.arrays.is_empty())
+                    .then(|| Forward::begin(&arguments.ends))
+            });
             let all = nbtree().amgetbitmap.unwrap_unchecked();
             call_c(|| all(scan, bitmap))
         }
