@@ -1,4 +1,4 @@
--- Rows of a page that are read one after the other, of which the next is opened ahead: any order, any length, changes beneath.
+-- Rows of a page that are handed out one after the other, without heap's callback: any order, any length, changes beneath.
 -- errors: 0
 CREATE TABLE t (id int, k int, v text);
 INSERT INTO t SELECT g, g % 10, repeat(chr(97 + g % 26), CASE WHEN g % 7 = 0 THEN 600 WHEN g % 11 = 0 THEN 1500 ELSE g % 50 END) FROM generate_series(1, 400) g;
