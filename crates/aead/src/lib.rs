@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | [`Backend::Vaes512`] | VAES, VPCLMULQDQ, AVX-512 F, BW, VL, DQ | four blocks an instruction, tails by masks |
 //! | [`Backend::Aesni`] | AES-NI, PCLMULQDQ, SSE4.1 | up to nine blocks side by side |
+//! | [`Backend::AesPmull`] | AES and PMULL of aarch64 | the same |
 //! | [`Backend::Portable`] | any | the crates `aes` and `ghash`, which `aes-gcm` is made of |
 //!
 //! All give the same bytes. [`select`] decides once for the process which is used, after a test with known
@@ -16,8 +17,8 @@
 //! - Keys, and what is computed from them, are wiped on drop. Registers and what the compiler spills of them to
 //!   the stack are not.
 //!
-//! Unsafe code stands in `x86/` only (scripts/layers): what calls instructions that the processor was asked
-//! for, and loads and stores of slices.
+//! Unsafe code stands in `x86/` and `aarch64/` only (scripts/layers): what calls instructions that the processor was
+//! asked for, and loads and stores of slices.
 #![deny(unsafe_code)]
 
 use core::fmt;
@@ -25,11 +26,26 @@ use core::fmt;
 use aes::cipher::inout::InOutBuf;
 use zeroize::Zeroize;
 
+#[cfg(target_arch = "aarch64")]
+#[allow(unsafe_code)]
+mod aarch64;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod blocks;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod ends;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod kept;
 mod portable;
 mod select;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod x86;
+
+/// What `blocks` and `kept` are made of.
+#[cfg(target_arch = "aarch64")]
+use aarch64 as native;
+#[cfg(target_arch = "x86_64")]
+use x86 as native;
 
 pub use select::{Backend, Unusable, in_use, select};
 
@@ -69,8 +85,8 @@ pub struct Gcm(Cipher);
 // The large one is what is used. Keys live in boxes of their users.
 #[allow(clippy::large_enum_variant)]
 enum Cipher {
-    #[cfg(target_arch = "x86_64")]
-    X86(x86::Keys),
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    Native(native::Keys),
     Portable(portable::Keys),
 }
 
@@ -85,13 +101,11 @@ impl Gcm {
     pub fn with(backend: Backend, key: &[u8; 32], aad: &[u8]) -> Result<Self, Unusable> {
         let lacks = Unusable::Lacks(backend);
         match backend {
-            #[cfg(target_arch = "x86_64")]
-            Backend::Vaes512 => x86::Keys::new(true, key, aad).map(Cipher::X86).ok_or(lacks),
-            #[cfg(target_arch = "x86_64")]
-            Backend::Aesni => x86::Keys::new(false, key, aad).map(Cipher::X86).ok_or(lacks),
-            #[cfg(not(target_arch = "x86_64"))]
-            Backend::Vaes512 | Backend::Aesni => Err(lacks),
             Backend::Portable => Ok(Cipher::Portable(portable::Keys::new(key, aad))),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            _ => native::Keys::new(backend, key, aad).map(Cipher::Native).ok_or(lacks),
+            #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+            _ => Err(lacks),
         }
         .map(Self)
     }
@@ -100,8 +114,8 @@ impl Gcm {
     /// that of the portable backend, which its crate returns by value. The backend stays.
     pub fn rekey(&mut self, key: &[u8; 32], aad: &[u8]) {
         match &mut self.0 {
-            #[cfg(target_arch = "x86_64")]
-            Cipher::X86(keys) => keys.set(key, aad),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            Cipher::Native(keys) => keys.set(key, aad),
             Cipher::Portable(keys) => *keys = portable::Keys::new(key, aad),
         }
     }
@@ -112,8 +126,8 @@ impl Gcm {
     pub fn seal(&self, iv: &Iv, more: &[u8], text: &mut [u8]) -> Result<Tag, Error> {
         fits(text.len())?;
         Ok(match &self.0 {
-            #[cfg(target_arch = "x86_64")]
-            Cipher::X86(keys) => keys.seal(iv, more, text),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            Cipher::Native(keys) => keys.seal(iv, more, text),
             Cipher::Portable(keys) => keys.seal(iv, more, text),
         })
     }
@@ -154,8 +168,8 @@ impl Gcm {
     ) -> Result<(), Error> {
         fits(text.len())?;
         let opened = match &self.0 {
-            #[cfg(target_arch = "x86_64")]
-            Cipher::X86(keys) => keys.open(iv, more, tag, text),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            Cipher::Native(keys) => keys.open(iv, more, tag, text),
             Cipher::Portable(keys) => keys.open(iv, more, tag, text),
         };
         if opened { Ok(()) } else { Err(Error::Refused) }
@@ -177,8 +191,8 @@ pub struct Aes256Enc(Enc);
 
 #[allow(clippy::large_enum_variant)]
 enum Enc {
-    #[cfg(target_arch = "x86_64")]
-    X86(x86::Schedule),
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    Native(kept::Schedule),
     Portable(aes::Aes256Enc),
 }
 
@@ -190,14 +204,15 @@ impl Aes256Enc {
 
     /// For a backend of the caller's choice. [`Backend::Vaes512`] is the same as [`Backend::Aesni`] here.
     pub fn with(backend: Backend, key: &[u8; 32]) -> Result<Self, Unusable> {
+        let lacks = Unusable::Lacks(backend);
         match backend {
-            #[cfg(target_arch = "x86_64")]
-            Backend::Vaes512 | Backend::Aesni => x86::Schedule::encrypting(key)
-                .map(|schedule| Self(Enc::X86(schedule)))
-                .ok_or(Unusable::Lacks(backend)),
-            #[cfg(not(target_arch = "x86_64"))]
-            Backend::Vaes512 | Backend::Aesni => Err(Unusable::Lacks(backend)),
             Backend::Portable => Ok(Self::portable(key)),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            _ => kept::Schedule::encrypting(backend, key)
+                .map(|schedule| Self(Enc::Native(schedule)))
+                .ok_or(lacks),
+            #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+            _ => Err(lacks),
         }
     }
 
@@ -210,8 +225,8 @@ impl Aes256Enc {
     #[inline]
     pub fn encrypt(&self, block: &mut [u8; 16]) {
         match &self.0 {
-            #[cfg(target_arch = "x86_64")]
-            Enc::X86(schedule) => schedule.encrypt(block),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            Enc::Native(schedule) => schedule.encrypt(block),
             Enc::Portable(aes) => {
                 use aes::cipher::BlockCipherEncrypt;
                 aes.encrypt_block(block.into());
@@ -228,8 +243,8 @@ pub struct Aes256 {
 
 #[allow(clippy::large_enum_variant)]
 enum Dec {
-    #[cfg(target_arch = "x86_64")]
-    X86(x86::Schedule),
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    Native(kept::Schedule),
     Portable(aes::Aes256Dec),
 }
 
@@ -247,8 +262,8 @@ impl Aes256 {
     fn of(enc: Aes256Enc, key: &[u8; 32]) -> Self {
         use aes::cipher::KeyInit;
         let dec = match &enc.0 {
-            #[cfg(target_arch = "x86_64")]
-            Enc::X86(schedule) => Dec::X86(schedule.decrypting()),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            Enc::Native(schedule) => Dec::Native(schedule.decrypting()),
             Enc::Portable(_) => Dec::Portable(aes::Aes256Dec::new(key.into())),
         };
         Self { enc, dec }
@@ -264,8 +279,8 @@ impl Aes256 {
     #[inline]
     pub fn decrypt(&self, block: &mut [u8; 16]) {
         match &self.dec {
-            #[cfg(target_arch = "x86_64")]
-            Dec::X86(schedule) => schedule.decrypt(block),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            Dec::Native(schedule) => schedule.decrypt(block),
             Dec::Portable(aes) => {
                 use aes::cipher::BlockCipherDecrypt;
                 aes.decrypt_block(block.into());

@@ -15,6 +15,8 @@ pub enum Backend {
     Aesni = 2,
     /// What the crates `aes` and `ghash` find.
     Portable = 3,
+    /// AES and PMULL of aarch64.
+    AesPmull = 4,
 }
 
 /// Why a backend cannot be used.
@@ -28,13 +30,14 @@ pub enum Unusable {
 
 impl Backend {
     /// All of them, the fastest first.
-    pub const ALL: [Self; 3] = [Self::Vaes512, Self::Aesni, Self::Portable];
+    pub const ALL: [Self; 4] = [Self::Vaes512, Self::Aesni, Self::AesPmull, Self::Portable];
 
     /// Its name in settings and reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Vaes512 => "vaes512",
             Self::Aesni => "aesni",
+            Self::AesPmull => "aespmull",
             Self::Portable => "portable",
         }
     }
@@ -47,13 +50,11 @@ impl Backend {
     /// Whether the processor has its instructions.
     pub fn is_available(self) -> bool {
         match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Vaes512 => crate::x86::has_vaes512(),
-            #[cfg(target_arch = "x86_64")]
-            Self::Aesni => crate::x86::has_aesni(),
-            #[cfg(not(target_arch = "x86_64"))]
-            Self::Vaes512 | Self::Aesni => false,
             Self::Portable => true,
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            _ => crate::native::has(self),
+            #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+            _ => false,
         }
     }
 }
@@ -76,13 +77,13 @@ static IN_USE: AtomicU8 = AtomicU8::new(0);
 
 /// The backend that keys are made for.
 pub fn in_use() -> Backend {
-    match IN_USE.load(Ordering::Relaxed) {
-        1 => Backend::Vaes512,
-        2 => Backend::Aesni,
-        3 => Backend::Portable,
-        // Two threads may do this at once: they come to the same.
-        _ => select(None).unwrap_or(Backend::Portable),
-    }
+    // Two threads may do this at once: they come to the same.
+    numbered(IN_USE.load(Ordering::Relaxed))
+        .unwrap_or_else(|| select(None).unwrap_or(Backend::Portable))
+}
+
+fn numbered(number: u8) -> Option<Backend> {
+    Backend::ALL.into_iter().find(|&b| b as u8 == number)
 }
 
 /// Decides what keys made from now on are for: the one that is asked for, else the fastest that the processor

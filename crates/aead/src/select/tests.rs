@@ -1,11 +1,13 @@
 use super::*;
 
-const ALL: [Backend; 3] = Backend::ALL;
+const ALL: [Backend; 4] = Backend::ALL;
 
 #[test]
 fn the_fastest_that_there_is() {
     assert_eq!(choose(None, |_| true, |_| true), Ok(Backend::Vaes512));
     assert_eq!(choose(None, |b| b != Backend::Vaes512, |_| true), Ok(Backend::Aesni));
+    let arm = |b| matches!(b, Backend::AesPmull | Backend::Portable);
+    assert_eq!(choose(None, arm, |_| true), Ok(Backend::AesPmull));
     assert_eq!(choose(None, |b| b == Backend::Portable, |_| true), Ok(Backend::Portable));
 }
 
@@ -28,6 +30,28 @@ fn what_is_asked_for_or_nothing() {
         let tested = |_| -> bool { panic!("tested") };
         assert_eq!(choose(Some(asked), |_| false, tested), Err(Unusable::Lacks(asked)));
     }
+}
+
+/// Those of another processor are not there, and nothing is made for them.
+#[test]
+fn each_processor_has_its_own() {
+    let x86 = [Backend::Vaes512, Backend::Aesni];
+    for backend in ALL {
+        let other = match backend {
+            Backend::Portable => false,
+            Backend::AesPmull => !cfg!(target_arch = "aarch64"),
+            _ => !cfg!(target_arch = "x86_64"),
+        };
+        assert!(!(other && backend.is_available()), "{backend:?}");
+        let made = (Gcm::with(backend, &[1; 32], &[]).err(), Aes256::with(backend, &[1; 32]).err());
+        // Either of the two of x86-64 has the same single blocks.
+        let block = backend.is_available() || x86.contains(&backend) && x86[1].is_available();
+        let lacks = |there: bool| (!there).then_some(Unusable::Lacks(backend));
+        assert_eq!(made, (lacks(backend.is_available()), lacks(block)), "{backend:?}");
+        // What is kept of the choice is a number.
+        assert_eq!(numbered(backend as u8), Some(backend));
+    }
+    assert_eq!(numbered(0), None);
 }
 
 /// The digest again, of the `aes-gcm` crate.

@@ -1,4 +1,4 @@
-//! The kernel of four blocks an instruction. How a message is laid out: `aesni.rs`. Masks take the place of copies
+//! The kernel of four blocks an instruction. How a message is laid out: `blocks.rs`. Masks take the place of copies
 //! of the last, incomplete block.
 
 use core::arch::x86_64::*;
@@ -6,9 +6,9 @@ use core::ops::Range;
 
 use aes::cipher::inout::InOutBuf;
 
-use super::aesni::equal;
-use super::{Block, Message, POWERS, ROUND_KEYS, Sum, Tables, load, reversed as reversed1, store};
-use crate::Tag;
+use super::{Sum, equal, load, reversed as reversed1, store};
+use crate::kept::{Message, POWERS, ROUND_KEYS, Tables};
+use crate::{Block, Tag};
 
 /// Bytes of a register.
 const WIDTH: usize = 64;

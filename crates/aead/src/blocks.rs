@@ -1,15 +1,17 @@
-//! The kernel of one block an instruction.
+//! The kernel of one block an instruction: AES-NI, and AES of aarch64.
 //!
 //! The blocks of a message stand in the order of its counters, and behind them, as the last, what becomes the mask
 //! of the tag: counter 1. In the same place of the hash stands the block of lengths. So the encryption of all is
 //! one stretch of independent instructions, and GHASH another.
 
-use core::arch::x86_64::*;
-
 use aes::cipher::inout::InOutBuf;
 
-use super::{Block, Message, POWERS, Sum, Tables, load, padded, put, reversed, store};
 use crate::Tag;
+use crate::ends::{padded, put};
+use crate::kept::{Message, POWERS, Tables};
+use crate::native::{
+    Sum, Vector, and, count, encrypt_blocks, equal, load, reversed, store, vector, xor, zero,
+};
 
 /// Whole blocks at once in what is longer.
 const STEP: usize = 8;
@@ -18,41 +20,21 @@ const TAIL: usize = STEP + 1;
 
 /// The counter blocks from `first` on.
 #[inline]
-#[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
-fn counters<const N: usize>(iv: __m128i, first: u32) -> [__m128i; N] {
-    // The counter alone is big-endian: reversed in the last four bytes.
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1"))]
+#[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon,aes"))]
+fn counters<const N: usize>(iv: Vector, first: u32) -> [Vector; N] {
     let mut blocks = [iv; N];
     for (block, i) in blocks.iter_mut().zip(0..) {
-        *block = _mm_insert_epi32::<3>(iv, first.wrapping_add(i).swap_bytes() as i32);
+        *block = count(iv, first.wrapping_add(i));
     }
     blocks
-}
-
-#[inline]
-#[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
-fn encrypt<const N: usize>(tables: &Tables, blocks: &mut [__m128i; N]) {
-    let [first, middle @ .., last] = &tables.round_keys;
-    let key = load(first);
-    for block in &mut *blocks {
-        *block = _mm_xor_si128(*block, key);
-    }
-    for key in middle {
-        let key = load(key);
-        for block in &mut *blocks {
-            *block = _mm_aesenc_si128(*block, key);
-        }
-    }
-    let key = load(last);
-    for block in blocks {
-        *block = _mm_aesenclast_si128(*block, key);
-    }
 }
 
 /// Where a message is: what of it is behind.
 struct State {
     counter: u32,
     /// To be added to the next block that is hashed.
-    hash: __m128i,
+    hash: Vector,
     sum: Sum,
     /// Where the next block's power is. [`Self::long`] as long as there are more blocks than powers.
     at: usize,
@@ -60,7 +42,8 @@ struct State {
 
 impl State {
     #[inline]
-    #[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1"))]
+    #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon,aes"))]
     fn new(message: &Message, len: usize) -> Self {
         let mut state = Self { counter: 2, hash: message.hash, sum: Sum::new(), at: 0 };
         state.aim(len);
@@ -70,19 +53,21 @@ impl State {
     /// If what is left, with the block of lengths, has no more blocks than there are powers, it is hashed with
     /// one reduction at its end.
     #[inline]
-    #[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1"))]
+    #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon,aes"))]
     fn aim(&mut self, left: usize) {
         self.at = POWERS.saturating_sub(left.div_ceil(16) + 1);
     }
 
     /// Hashes whole blocks. With `reduce`, they are all there is behind the sum.
     #[inline]
-    #[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
-    fn hash_step(&mut self, tables: &Tables, blocks: [__m128i; STEP], reduce: bool) {
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1"))]
+    #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon,aes"))]
+    fn hash_step(&mut self, tables: &Tables, blocks: [Vector; STEP], reduce: bool) {
         let first = if reduce { POWERS - STEP } else { self.at };
         for (i, block) in blocks.into_iter().enumerate() {
-            let block = _mm_xor_si128(reversed(block), self.hash);
-            self.hash = _mm_setzero_si128();
+            let block = xor(reversed(block), self.hash);
+            self.hash = zero();
             self.sum.add(block, tables, first + i);
         }
         if reduce {
@@ -95,21 +80,22 @@ impl State {
 
     /// Hashes the last blocks, padded with zeros, with the lengths in place of the mask.
     #[inline]
-    #[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1"))]
+    #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon,aes"))]
     fn tag<const N: usize>(
         mut self,
         tables: &Tables,
         message: &Message,
-        blocks: &[__m128i; N],
-        mask: __m128i,
-    ) -> __m128i {
+        blocks: &[Vector; N],
+        mask: Vector,
+    ) -> Vector {
         for (i, block) in blocks.iter().enumerate() {
             let block = if i == N - 1 { message.lengths } else { reversed(*block) };
-            let block = _mm_xor_si128(block, self.hash);
-            self.hash = _mm_setzero_si128();
+            let block = xor(block, self.hash);
+            self.hash = zero();
             self.sum.add(block, tables, POWERS - N + i);
         }
-        _mm_xor_si128(reversed(self.sum.reduced()), mask)
+        xor(reversed(self.sum.reduced()), mask)
     }
 }
 
@@ -135,8 +121,9 @@ macro_rules! tail {
     };
 }
 
-#[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
-pub(super) fn seal(tables: &Tables, message: &Message, text: InOutBuf<'_, '_, u8>) -> Tag {
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1"))]
+#[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon,aes"))]
+pub(crate) fn seal(tables: &Tables, message: &Message, text: InOutBuf<'_, '_, u8>) -> Tag {
     let mut state = State::new(message, text.len());
     let mut rest = text;
     while rest.len() >= 16 * STEP {
@@ -156,8 +143,9 @@ pub(super) fn seal(tables: &Tables, message: &Message, text: InOutBuf<'_, '_, u8
 }
 
 /// Whether the tag is right. If not, nothing is written.
-#[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
-pub(super) fn open(
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1"))]
+#[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon,aes"))]
+pub(crate) fn open(
     tables: &Tables,
     message: &Message,
     tag: &Tag,
@@ -172,7 +160,7 @@ pub(super) fn open(
     for blocks in chunks {
         let long = is_long(left);
         left -= 16 * STEP;
-        let mut registers = [_mm_setzero_si128(); STEP];
+        let mut registers = [zero(); STEP];
         for (register, block) in registers.iter_mut().zip(blocks) {
             *register = load(block);
         }
@@ -196,18 +184,19 @@ pub(super) fn open(
 
 /// Adds the keystream to whole blocks, and returns what they are then.
 #[inline]
-#[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1"))]
+#[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon,aes"))]
 fn apply_step(
     tables: &Tables,
     message: &Message,
     state: &mut State,
     text: &mut InOutBuf<'_, '_, u8>,
-) -> [__m128i; STEP] {
+) -> [Vector; STEP] {
     let mut blocks = counters::<STEP>(message.iv, state.counter);
     state.counter = state.counter.wrapping_add(STEP as u32);
-    encrypt(tables, &mut blocks);
+    encrypt_blocks(&tables.round_keys, &mut blocks);
     for (block, text) in blocks.iter_mut().zip(text.get_in().as_chunks().0) {
-        *block = _mm_xor_si128(*block, load(text));
+        *block = xor(*block, load(text));
     }
     for (block, text) in blocks.iter().zip(text.get_out().as_chunks_mut().0) {
         store(text, *block);
@@ -217,23 +206,25 @@ fn apply_step(
 
 /// The keystream of less than a step, and the mask of the tag behind it.
 #[inline]
-#[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1"))]
+#[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon,aes"))]
 fn keystream<const N: usize>(
     tables: &Tables,
     message: &Message,
     state: &State,
-) -> ([__m128i; N], __m128i) {
+) -> ([Vector; N], Vector) {
     let mut blocks = counters::<N>(message.iv, state.counter);
-    blocks[N - 1] = _mm_insert_epi32::<3>(message.iv, 1_u32.swap_bytes() as i32);
-    encrypt(tables, &mut blocks);
+    blocks[N - 1] = count(message.iv, 1);
+    encrypt_blocks(&tables.round_keys, &mut blocks);
     (blocks, blocks[N - 1])
 }
 
 /// The text in blocks, padded with zeros. All but the last are whole; behind them is the mask's.
 #[inline]
-#[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
-fn blocks_of<const N: usize>(text: &[u8]) -> [__m128i; N] {
-    let mut blocks = [_mm_setzero_si128(); N];
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1"))]
+#[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon,aes"))]
+fn blocks_of<const N: usize>(text: &[u8]) -> [Vector; N] {
+    let mut blocks = [zero(); N];
     let (whole, end) = text.split_at(16 * N.saturating_sub(2));
     for (block, text) in blocks.iter_mut().zip(whole.as_chunks().0) {
         *block = load(text);
@@ -248,8 +239,9 @@ fn blocks_of<const N: usize>(text: &[u8]) -> [__m128i; N] {
 }
 
 #[inline]
-#[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
-fn write<const N: usize>(blocks: &[__m128i; N], text: &mut [u8]) {
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1"))]
+#[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon,aes"))]
+fn write<const N: usize>(blocks: &[Vector; N], text: &mut [u8]) {
     let (whole, end) = text.split_at_mut(16 * N.saturating_sub(2));
     for (block, text) in blocks.iter().zip(whole.as_chunks_mut().0) {
         store(text, *block);
@@ -262,35 +254,36 @@ fn write<const N: usize>(blocks: &[__m128i; N], text: &mut [u8]) {
     }
 }
 
-#[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1"))]
+#[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon,aes"))]
 fn seal_tail<const N: usize>(
     tables: &Tables,
     message: &Message,
     state: State,
     mut text: InOutBuf<'_, '_, u8>,
-) -> __m128i {
+) -> Vector {
     let (mut blocks, mask) = keystream::<N>(tables, message, &state);
     let plain = blocks_of::<N>(text.get_in());
     for (block, plain) in blocks.iter_mut().zip(plain) {
-        *block = _mm_xor_si128(*block, plain);
+        *block = xor(*block, plain);
     }
     write(&blocks, text.get_out());
     // The keystream behind the end of the text is not part of it.
     let over = text.len() % 16;
     if let (1.., Some(last)) = (over, blocks.iter_mut().nth_back(1)) {
         let kept = !(u128::MAX << (8 * over));
-        let kept = _mm_set_epi64x((kept >> 64) as i64, kept as i64);
-        *last = _mm_and_si128(*last, kept);
+        *last = and(*last, vector((kept >> 64) as u64, kept as u64));
     }
     state.tag(tables, message, &blocks, mask)
 }
 
-#[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1"))]
+#[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon,aes"))]
 fn open_tail<const N: usize>(
     tables: &Tables,
     message: &Message,
     state: State,
-    tag: __m128i,
+    tag: Vector,
     mut text: InOutBuf<'_, '_, u8>,
 ) -> bool {
     let (mut blocks, mask) = keystream::<N>(tables, message, &state);
@@ -300,17 +293,10 @@ fn open_tail<const N: usize>(
         return false;
     }
     for (block, sealed) in blocks.iter_mut().zip(sealed) {
-        *block = _mm_xor_si128(*block, sealed);
+        *block = xor(*block, sealed);
     }
     write(&blocks, text.get_out());
     true
 }
 
-/// All sixteen bytes at once: where they differ does not show in the time.
-#[inline]
-#[target_feature(enable = "sse4.1")]
-pub(super) fn equal(a: __m128i, b: __m128i) -> bool {
-    _mm_movemask_epi8(_mm_cmpeq_epi8(a, b)) == 0xffff
-}
-
-const _: () = assert!(size_of::<Block>() == 16 && TAIL <= POWERS);
+const _: () = assert!(TAIL <= POWERS);
