@@ -4,10 +4,10 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build install uninstall check unit test installcheck prove_installcheck upstream fuzz demo bench bench_instructions bench_rotation soak faults valgrind memcheck pg-source image clean
+.PHONY: help setup build install uninstall check unit test installcheck prove_installcheck upstream fuzz demo bench bench_instructions bench_rotation soak faults valgrind memcheck aarch64 pg-source image clean
 
 help: ## this list
-	@sed -nE 's/^([a-z_-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
+	@sed -nE 's/^([a-z0-9_-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
 
 setup: ## install what apt, cargo and pip must bring; quick when all is there
 	@scripts/setup
@@ -65,6 +65,9 @@ valgrind: setup ## the server tests under memcheck, PostgreSQL 15; hours (T="reg
 
 memcheck: setup ## the cipher of rows under memcheck: what lies beside a text, and whether anything depends on a secret; minutes
 	@crates/aead/tests/memcheck
+
+aarch64: setup ## the tests of the cipher of rows for aarch64, under qemu; minutes
+	@scripts/aarch64
 
 pg-source: ## build PostgreSQL PG=15|17|18 from Debian's source package, outside the tree
 	@scripts/pg-source $(PG)

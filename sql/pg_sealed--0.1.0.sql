@@ -477,7 +477,7 @@ CREATE FUNCTION sealed.cipher_backend() RETURNS text
     LANGUAGE c STABLE PARALLEL SAFE
     AS 'MODULE_PATHNAME', 'cipher_backend_wrapper';
 COMMENT ON FUNCTION sealed.cipher_backend() IS
-    'Which instructions rows are sealed and opened with: vaes512, aesni or portable. Privilege: role sealed_auditor, sealed_operator or sealed_key_admin.';
+    'Which instructions rows are sealed and opened with: vaes512, aesni, aespmull or portable. Privilege: role sealed_auditor, sealed_operator or sealed_key_admin.';
 
 CREATE FUNCTION sealed.suite_name(suite int2) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE

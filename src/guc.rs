@@ -45,6 +45,9 @@ pub enum CipherBackend {
     /// AES-NI and PCLMULQDQ.
     #[name = c"aesni"]
     Aesni,
+    /// AES and PMULL of aarch64.
+    #[name = c"aespmull"]
+    AesPmull,
     /// No instructions of our own choice.
     #[name = c"portable"]
     Portable,

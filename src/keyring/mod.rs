@@ -91,6 +91,7 @@ fn select_cipher() {
         CipherBackend::Auto => None,
         CipherBackend::Vaes512 => Some(Backend::Vaes512),
         CipherBackend::Aesni => Some(Backend::Aesni),
+        CipherBackend::AesPmull => Some(Backend::AesPmull),
         CipherBackend::Portable => Some(Backend::Portable),
     };
     match sealed_crypto::select_backend(asked) {

