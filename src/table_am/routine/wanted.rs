@@ -126,7 +126,8 @@ unsafe fn shows_nothing(root: *mut pg_sys::PlanState) -> bool {
         let has_rules = named.rd_rules.as_ref().is_some_and(|rules| rules.numLocks > 0);
         let updates = state.operation == pg_sys::CmdType::CMD_UPDATE;
         // An update may move a row to any partition.
-        let moves = updates && (*named.rd_rel).relkind == pg_sys::RELKIND_PARTITIONED_TABLE as i8;
+        let moves = updates
+            && (*named.rd_rel).relkind == pg_sys::RELKIND_PARTITIONED_TABLE as std::ffi::c_char;
         let tables = std::slice::from_raw_parts(state.resultRelInfo, state.mt_nrels as usize);
         !has_rules
             && !moves
