@@ -116,7 +116,7 @@ _sealed_remove() {
 # directory's build looks for its libpq in that one and, with that one gone, takes the system's older one:
 # psql then starts, and fails at the first \connect.
 pg_is_whole() {
-    [ -x "$1/bin/pg_config" ] && LD_LIBRARY_PATH='' ldd "$1/bin/psql" | grep -qF "=> $1/lib/libpq."
+    [ -x "$1/bin/pg_config" ] && [[ $(LD_LIBRARY_PATH='' ldd "$1/bin/psql") == *"=> $1/lib/libpq."* ]]
 }
 
 # pg_config_path: prints the pg_config in use: PG_CONFIG if set, Debian's for PG, or our own build's
