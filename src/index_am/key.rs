@@ -11,6 +11,7 @@ use crate::keyring::{self, Layout};
 use crate::pg::catalog::Oid;
 use crate::pg::class;
 use crate::pg::local::backend_local;
+use crate::pg::xact::Reading;
 
 /// Keys a backend finds at once: of a few indexes, each with a few layouts.
 const NEAR: usize = 64;
@@ -100,11 +101,14 @@ pub fn divided(table: Oid) -> Result<Rc<[Rc<Layout>]>, Error> {
     if let Some(known) = BROUGHT.with_borrow(|brought| brought.get(&table).cloned()) {
         return Ok(known);
     }
+    let reading = Reading::begin();
     let layouts: Rc<[_]> = keyring::bring_layouts(table)?
         .into_iter()
         .filter(|layout| layout.parts.is_some())
         .collect();
-    BROUGHT.with_borrow_mut(|brought| brought.insert(table, Rc::clone(&layouts)));
+    if reading.may_be_kept() {
+        BROUGHT.with_borrow_mut(|brought| brought.insert(table, Rc::clone(&layouts)));
+    }
     Ok(layouts)
 }
 

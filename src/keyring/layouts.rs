@@ -15,7 +15,8 @@ use super::shared::{self, Kind};
 use super::{Layout, Parts, cache, columns, master};
 use crate::error::Error;
 use crate::pg::catalog::{self, Oid, Table, View};
-use crate::pg::{fault, xact};
+use crate::pg::fault;
+use crate::pg::xact::{self, Reading};
 
 /// The layout for new rows of a table. At first need it makes the data key and the layout, inside
 /// the caller's transaction.
@@ -99,6 +100,7 @@ pub fn bring_layouts(owner: Oid) -> Result<Vec<Rc<Layout>>, Error> {
 
 #[cold]
 fn find_current(owner: Oid) -> Result<Rc<Layout>, Error> {
+    let reading = Reading::begin();
     let newest = newest(owner)?;
     let layout = match &newest {
         None => make(owner, 1, None)?,
@@ -114,7 +116,10 @@ fn find_current(owner: Oid) -> Result<Rc<Layout>, Error> {
             }
         }
     };
-    cache::make_current(&layout);
+    // Else the next row asks again.
+    if reading.may_be_kept() {
+        cache::make_current(&layout);
+    }
     Ok(layout)
 }
 
@@ -132,6 +137,7 @@ fn load(row: &LayoutRow) -> Result<Rc<Layout>, Error> {
     if let Some(layout) = cache::layout(row.id) {
         return Ok(layout);
     }
+    let reading = Reading::begin();
     let (dek, due_us) = data_key(row)?;
     let key = match row.group_of {
         None => LayoutKey::derive(&dek, &row.table, row.id),
@@ -140,7 +146,10 @@ fn load(row: &LayoutRow) -> Result<Rc<Layout>, Error> {
     let parts = row.parts.clone().map(|(division, groups)| Parts { division, groups });
     let (id, relation, version) = (row.id, row.relation, row.version);
     let layout = Rc::new(Layout { id, relation, version, key, parts, due_us });
-    cache::add(&layout, row.uncommitted);
+    // (what this transaction made nobody else can have changed)
+    if row.uncommitted || reading.may_be_kept() {
+        cache::add(&layout, row.uncommitted);
+    }
     Ok(layout)
 }
 

@@ -40,6 +40,8 @@ fn listeners() -> impl Iterator<Item = &'static Listener> {
 
 backend_local! {
     static EXIT_REGISTERED_FOR: Cell<i32> = const { Cell::new(0) };
+    /// How often listeners were told that something is not as it was.
+    static CHANGES: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Registers a listener; called in the postmaster, at most six times, and inherited by every
@@ -61,6 +63,25 @@ pub fn listen(listener: Listener) {
     unsafe {
         pg_sys::CacheRegisterRelcacheCallback(Some(relation_event), pg_sys::Datum::from(0usize))
     };
+}
+
+/// Tells whether what was read of the catalog may be kept.
+///
+/// PostgreSQL tells a process what others have changed whenever it locks a relation (`AcceptInvalidationMessages`), so also
+/// between two reads of the catalog, or between a read's snapshot and its end. Who keeps what was read forgets it when
+/// told: but if he is told while he reads, there is nothing to forget yet, and what he read may be of before.
+pub struct Reading(u64);
+
+impl Reading {
+    /// Before the first read.
+    pub fn begin() -> Self {
+        Self(CHANGES.get())
+    }
+
+    /// Whether nothing has changed since.
+    pub fn may_be_kept(&self) -> bool {
+        CHANGES.get() == self.0
+    }
 }
 
 static BEFORE_COMMIT: OnceLock<fn(Before)> = OnceLock::new();
@@ -234,6 +255,7 @@ unsafe extern "C-unwind" fn transaction_event(
         E::XACT_EVENT_ABORT | E::XACT_EVENT_PARALLEL_ABORT | E::XACT_EVENT_PREPARE => End::Abort,
         _ => return,
     };
+    CHANGES.set(CHANGES.get() + 1);
     for listener in listeners() {
         (listener.transaction_end)(end);
     }
@@ -247,6 +269,7 @@ unsafe extern "C-unwind" fn subtransaction_event(
     _arg: *mut core::ffi::c_void,
 ) {
     if event == pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB {
+        CHANGES.set(CHANGES.get() + 1);
         for listener in listeners() {
             (listener.transaction_end)(End::SubAbort);
         }
@@ -255,6 +278,7 @@ unsafe extern "C-unwind" fn subtransaction_event(
 
 #[pg_guard]
 unsafe extern "C-unwind" fn relation_event(_arg: pg_sys::Datum, relation: Oid) {
+    CHANGES.set(CHANGES.get() + 1);
     for listener in listeners() {
         (listener.relation_changed)((relation != Oid::INVALID).then_some(relation));
     }

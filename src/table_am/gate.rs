@@ -105,14 +105,17 @@ pub fn ask(reader: Reader, layout: &Layout, group: usize) -> Result<Answer, Erro
     let answer = match known {
         Some(answer) => answer,
         None => {
+            let reading = xact::Reading::begin();
             let answer = decide(&*ColumnKey::known(key)?, user);
-            LAST.with_borrow_mut(|last| {
-                last.retain(|k| k.2 == statement);
-                if last.len() >= KNOWN {
-                    last.remove(0);
-                }
-                last.push((*key, user, statement, answer.clone()));
-            });
+            if reading.may_be_kept() {
+                LAST.with_borrow_mut(|last| {
+                    last.retain(|k| k.2 == statement);
+                    if last.len() >= KNOWN {
+                        last.remove(0);
+                    }
+                    last.push((*key, user, statement, answer.clone()));
+                });
+            }
             answer
         }
     };

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::keyring;
 use crate::pg::class;
 use crate::pg::local::backend_local;
+use crate::pg::xact::Reading;
 
 /// The value of one column.
 pub struct Missing {
@@ -55,6 +56,7 @@ pub fn known_none(owner: Oid) -> bool {
 
 /// The values of a table, opened. Reads the catalog, so not for where a buffer is locked.
 pub fn of(owner: Oid) -> Result<Rc<[Missing]>, Error> {
+    let reading = Reading::begin();
     let known = KNOWN.with_borrow(|known| known.get(&owner).cloned());
     let values = match known {
         Some(values) => values,
@@ -63,11 +65,13 @@ pub fn of(owner: Oid) -> Result<Rc<[Missing]>, Error> {
                 .into_iter()
                 .map(|(attnum, sealed)| open(owner, attnum, &sealed))
                 .collect::<Result<_, _>>()?;
-            KNOWN.with_borrow_mut(|known| known.insert(owner, Rc::clone(&values)));
+            if reading.may_be_kept() {
+                KNOWN.with_borrow_mut(|known| known.insert(owner, Rc::clone(&values)));
+            }
             values
         }
     };
-    if values.is_empty() {
+    if values.is_empty() && reading.may_be_kept() {
         NONE.set(owner);
     }
     Ok(values)

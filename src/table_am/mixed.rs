@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::keyring;
 pub use crate::keyring::{Kind, Mixed};
 use crate::pg::local::backend_local;
+use crate::pg::xact::Reading;
 use crate::pg::{fault, method};
 
 /// Marks of chunks (docs/format.md).
@@ -37,16 +38,19 @@ pub fn of(owner: Oid) -> Result<Option<Mixed>, Error> {
 
 #[cold]
 fn find(owner: Oid) -> Result<Option<Mixed>, Error> {
+    let reading = Reading::begin();
     let known = KNOWN.with_borrow(|known| known.get(&owner).copied());
     let mixed = match known {
         Some(mixed) => mixed,
         None => {
             let mixed = keyring::mixed(owner)?;
-            KNOWN.with_borrow_mut(|known| known.insert(owner, mixed));
+            if reading.may_be_kept() {
+                KNOWN.with_borrow_mut(|known| known.insert(owner, mixed));
+            }
             mixed
         }
     };
-    if mixed.is_none() {
+    if mixed.is_none() && reading.may_be_kept() {
         PURE.set(owner);
     }
     Ok(mixed)

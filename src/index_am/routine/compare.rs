@@ -237,10 +237,7 @@ pub unsafe extern "C-unwind" fn key_order_wrapper(fcinfo: pg_sys::FunctionCallIn
 
 /// Whether a scan key's condition holds, by the order of an entry and the argument.
 #[inline]
-unsafe fn is_satisfied(
-    fcinfo: pg_sys::FunctionCallInfo,
-    holds: impl Fn(Ordering) -> bool,
-) -> bool {
+unsafe fn is_satisfied(fcinfo: pg_sys::FunctionCallInfo, holds: impl Fn(Ordering) -> bool) -> bool {
     // SAFETY: nbtree calls it with two arguments that are not NULL.
     unsafe {
         let compared = || holds(compare(fcinfo).cmp(&0));
