@@ -181,19 +181,20 @@ fn is_gated(table: Oid, index: &class::Index) -> Result<bool, Error> {
 /// Decides about the indexes of a table of which a column, or all of them, has just got another label.
 pub fn check_labelled(table: &Class, column: Option<&str>) -> Result<(), Error> {
     let column = column.map(|name| class::column_number(table.oid, name).unwrap_or(0));
-    for index in class::indexes(table.oid) {
-        let concerned = column.is_none_or(|number| number > 0 && index.columns.contains(&number));
-        if concerned || is_gated(table.oid, &index)? {
-            check_index(table, index.oid)?;
-        }
-    }
-    Ok(())
+    check_indexes(table, |index| {
+        column.is_none_or(|number| number > 0 && index.columns.contains(&number))
+    })
 }
 
 /// Decides about the indexes of a table that has become a partition: those of columns that are under column keys now.
 pub fn check_attached(table: &Class) -> Result<(), Error> {
+    check_indexes(table, |_| false)
+}
+
+/// Decides about the indexes of a table that are `concerned`, or show what is under a column key.
+fn check_indexes(table: &Class, concerned: impl Fn(&class::Index) -> bool) -> Result<(), Error> {
     for index in class::indexes(table.oid) {
-        if is_gated(table.oid, &index)? {
+        if concerned(&index) || is_gated(table.oid, &index)? {
             check_index(table, index.oid)?;
         }
     }

@@ -89,9 +89,6 @@ impl<T> Local<RefCell<T>> {
 /// Declares variables as `thread_local!` does.
 macro_rules! backend_local {
     () => {};
-    ($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = const $value:block; $($rest:tt)*) => {
-        $crate::pg::local::backend_local!($(#[$meta])* $vis static $name: $type = $value; $($rest)*);
-    };
     ($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $value:expr; $($rest:tt)*) => {
         $(#[$meta])*
         $vis static $name: $crate::pg::local::Local<$type> = $crate::pg::local::Local::new(|| $value);
