@@ -23,16 +23,30 @@ const KNOWN: usize = 16;
 /// Raises 42501 if the current user may not open a column that the index tells of: `columns` are their numbers in
 /// `table`, 0 what is computed from any, as a predicate is. Whether there was anything to ask.
 pub fn check(index: Oid, table: Oid, columns: &[i16]) -> Result<bool, Error> {
-    let reading = xact::Reading::begin();
-    let layouts = key::divided(table)?;
-    if layouts.is_empty() {
+    if key::divided(table)?.is_empty() {
         return Ok(false);
     }
     let known = (index, user::current(), xact::statement_start());
     if LET_IN.with_borrow(|let_in| let_in.contains(&known)) {
         return Ok(true);
     }
-    for layout in layouts.iter() {
+    let ((), keep) = xact::reading(|| look(table, columns))?;
+    // A foreign key's query is let in for itself alone.
+    if user::in_foreign_key_check() || !keep {
+        return Ok(true);
+    }
+    LET_IN.with_borrow_mut(|let_in| {
+        let_in.retain(|k| k.2 == known.2);
+        if let_in.len() >= KNOWN {
+            let_in.remove(0);
+        }
+        let_in.push(known);
+    });
+    Ok(true)
+}
+
+fn look(table: Oid, columns: &[i16]) -> Result<(), Error> {
+    for layout in key::divided(table)?.iter() {
         let Some(parts) = &layout.parts else { continue };
         for group in 0..parts.groups.len() {
             let mut of_group = parts.division.columns_of(group + 1, 1600);
@@ -52,18 +66,7 @@ pub fn check(index: Oid, table: Oid, columns: &[i16]) -> Result<bool, Error> {
             });
         }
     }
-    // A foreign key's query is let in for itself alone.
-    if user::in_foreign_key_check() || !reading.may_be_kept() {
-        return Ok(true);
-    }
-    LET_IN.with_borrow_mut(|let_in| {
-        let_in.retain(|k| k.2 == known.2);
-        if let_in.len() >= KNOWN {
-            let_in.remove(0);
-        }
-        let_in.push(known);
-    });
-    Ok(true)
+    Ok(())
 }
 
 /// Forgets who was let in.

@@ -11,7 +11,7 @@ use crate::keyring::{self, Layout};
 use crate::pg::catalog::Oid;
 use crate::pg::class;
 use crate::pg::local::backend_local;
-use crate::pg::xact::Reading;
+use crate::pg::xact;
 
 /// Keys a backend finds at once: of a few indexes, each with a few layouts.
 const NEAR: usize = 64;
@@ -101,12 +101,11 @@ pub fn divided(table: Oid) -> Result<Rc<[Rc<Layout>]>, Error> {
     if let Some(known) = BROUGHT.with_borrow(|brought| brought.get(&table).cloned()) {
         return Ok(known);
     }
-    let reading = Reading::begin();
-    let layouts: Rc<[_]> = keyring::bring_layouts(table)?
-        .into_iter()
-        .filter(|layout| layout.parts.is_some())
-        .collect();
-    if reading.may_be_kept() {
+    let (layouts, keep): (Rc<[_]>, _) = xact::reading(|| {
+        let all = keyring::bring_layouts(table)?.into_iter();
+        Ok::<_, Error>(all.filter(|layout| layout.parts.is_some()).collect())
+    })?;
+    if keep {
         BROUGHT.with_borrow_mut(|brought| brought.insert(table, Rc::clone(&layouts)));
     }
     Ok(layouts)

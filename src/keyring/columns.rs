@@ -15,8 +15,7 @@ use super::shared::{self, Kind};
 use crate::error::Error;
 use crate::pg::catalog::{self, Oid, Row, Table, Value, View};
 use crate::pg::local::backend_local;
-use crate::pg::xact::Reading;
-use crate::pg::{class, label, user};
+use crate::pg::{class, label, user, xact};
 
 /// What a role gets that may not open what is under a column key.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,13 +72,13 @@ impl ColumnKey {
         if let Some(known) = KNOWN.with_borrow(|known| known.get(id).cloned()) {
             return Ok(known);
         }
-        let reading = Reading::begin();
         let key = [(1, Value::Uuid(id.0))];
         let index = Some(c"column_key_pkey");
-        let found =
-            first(catalog::scan(Table::ColumnKey, index, &key, View::Committed)?, Self::parse)?;
+        let (found, keep) = xact::reading(|| {
+            first(catalog::scan(Table::ColumnKey, index, &key, View::Committed)?, Self::parse)
+        })?;
         let found = Rc::new(found.ok_or_else(|| Error::DataKeyGone { id: id.to_string() })?);
-        if reading.may_be_kept() {
+        if keep {
             KNOWN.with_borrow_mut(|known| known.insert(*id, Rc::clone(&found)));
         }
         Ok(found)

@@ -15,8 +15,7 @@ use super::shared::{self, Kind};
 use super::{Layout, Parts, cache, columns, master};
 use crate::error::Error;
 use crate::pg::catalog::{self, Oid, Table, View};
-use crate::pg::fault;
-use crate::pg::xact::{self, Reading};
+use crate::pg::{fault, xact};
 
 /// The layout for new rows of a table. At first need it makes the data key and the layout, inside
 /// the caller's transaction.
@@ -48,7 +47,9 @@ pub fn chunk_layouts(id: LayoutId) -> Result<Vec<LayoutId>, Error> {
 
 /// Brings every layout of a table, so that a row of it can be opened where the catalog cannot be read.
 pub fn preload(owner: Oid) -> Result<(), Error> {
-    LayoutRow::of_relation(owner, View::Own)?.iter().try_for_each(|row| load(row).map(drop))
+    let load_all =
+        || LayoutRow::of_relation(owner, View::Own)?.iter().try_for_each(|row| load(row).map(drop));
+    xact::reading(load_all).map(drop)
 }
 
 /// The layout for new keys of a table's indexes: one that stays, whatever becomes of this transaction.
@@ -100,24 +101,20 @@ pub fn bring_layouts(owner: Oid) -> Result<Vec<Rc<Layout>>, Error> {
 
 #[cold]
 fn find_current(owner: Oid) -> Result<Rc<Layout>, Error> {
-    let reading = Reading::begin();
-    let newest = newest(owner)?;
-    let layout = match &newest {
-        None => make(owner, 1, None)?,
-        Some(row) => {
-            match load(row) {
-                Ok(layout) if xact::statement_start() < layout.due_us => layout,
-                // A key wears out with years of sealing (docs/format.md): a new version begins. So it
-                // does after the key was destroyed: the table stays usable for new rows.
-                Ok(_) | Err(Error::KeyDestroyed { .. }) => {
-                    make(owner, row.version + 1, Some(row.table))?
-                }
-                Err(error) => return Err(error),
+    let (layout, keep) = xact::reading(|| {
+        let Some(row) = newest(owner)? else { return make(owner, 1, None) };
+        match load(&row) {
+            Ok(layout) if xact::statement_start() < layout.due_us => Ok(layout),
+            // A key wears out with years of sealing (docs/format.md): a new version begins. So it
+            // does after the key was destroyed: the table stays usable for new rows.
+            Ok(_) | Err(Error::KeyDestroyed { .. }) => {
+                make(owner, row.version + 1, Some(row.table))
             }
+            Err(error) => Err(error),
         }
-    };
+    })?;
     // Else the next row asks again.
-    if reading.may_be_kept() {
+    if keep {
         cache::make_current(&layout);
     }
     Ok(layout)
@@ -137,8 +134,7 @@ fn load(row: &LayoutRow) -> Result<Rc<Layout>, Error> {
     if let Some(layout) = cache::layout(row.id) {
         return Ok(layout);
     }
-    let reading = Reading::begin();
-    let (dek, due_us) = data_key(row)?;
+    let ((dek, due_us), keep) = xact::reading(|| data_key(row))?;
     let key = match row.group_of {
         None => LayoutKey::derive(&dek, &row.table, row.id),
         Some((_, group)) => LayoutKey::derive_group(&dek, &row.table, row.id, group),
@@ -147,7 +143,7 @@ fn load(row: &LayoutRow) -> Result<Rc<Layout>, Error> {
     let (id, relation, version) = (row.id, row.relation, row.version);
     let layout = Rc::new(Layout { id, relation, version, key, parts, due_us });
     // (what this transaction made nobody else can have changed)
-    if row.uncommitted || reading.may_be_kept() {
+    if row.uncommitted || keep {
         cache::add(&layout, row.uncommitted);
     }
     Ok(layout)

@@ -65,23 +65,22 @@ pub fn listen(listener: Listener) {
     };
 }
 
-/// Tells whether what was read of the catalog may be kept.
+/// Reads something of the catalog; true beside it if it may be kept until a listener is told.
 ///
 /// PostgreSQL tells a process what others have changed whenever it locks a relation (`AcceptInvalidationMessages`), so also
-/// between two reads of the catalog, or between a read's snapshot and its end. Who keeps what was read forgets it when
-/// told: but if he is told while he reads, there is nothing to forget yet, and what he read may be of before.
-pub struct Reading(u64);
-
-impl Reading {
-    /// Before the first read.
-    pub fn begin() -> Self {
-        Self(CHANGES.get())
+/// between two reads of the catalog, or between a read's snapshot and its end. Who is told while he reads has nothing to
+/// forget yet, and what he read may be of before: it is read again, a few times, and then used and not kept.
+pub fn reading<T, E>(mut read: impl FnMut() -> Result<T, E>) -> Result<(T, bool), E> {
+    const TRIES: usize = 4;
+    for _ in 1..TRIES {
+        let before = CHANGES.get();
+        let found = read()?;
+        if CHANGES.get() == before {
+            return Ok((found, true));
+        }
     }
-
-    /// Whether nothing has changed since.
-    pub fn may_be_kept(&self) -> bool {
-        CHANGES.get() == self.0
-    }
+    let before = CHANGES.get();
+    Ok((read()?, CHANGES.get() == before))
 }
 
 static BEFORE_COMMIT: OnceLock<fn(Before)> = OnceLock::new();

@@ -105,9 +105,9 @@ pub fn ask(reader: Reader, layout: &Layout, group: usize) -> Result<Answer, Erro
     let answer = match known {
         Some(answer) => answer,
         None => {
-            let reading = xact::Reading::begin();
-            let answer = decide(&*ColumnKey::known(key)?, user);
-            if reading.may_be_kept() {
+            let decided = || Ok::<_, Error>(decide(&*ColumnKey::known(key)?, user));
+            let (answer, keep) = xact::reading(decided)?;
+            if keep {
                 LAST.with_borrow_mut(|last| {
                     last.retain(|k| k.2 == statement);
                     if last.len() >= KNOWN {

@@ -13,9 +13,8 @@ use sealed_crypto::{ChunkId, OVERHEAD, Zeroizing};
 use super::row::{self, NotOpened};
 use crate::error::Error;
 use crate::keyring;
-use crate::pg::class;
 use crate::pg::local::backend_local;
-use crate::pg::xact::Reading;
+use crate::pg::{class, xact};
 
 /// The value of one column.
 pub struct Missing {
@@ -56,23 +55,18 @@ pub fn known_none(owner: Oid) -> bool {
 
 /// The values of a table, opened. Reads the catalog, so not for where a buffer is locked.
 pub fn of(owner: Oid) -> Result<Rc<[Missing]>, Error> {
-    let reading = Reading::begin();
-    let known = KNOWN.with_borrow(|known| known.get(&owner).cloned());
-    let values = match known {
-        Some(values) => values,
-        None => {
-            let values: Rc<[Missing]> = keyring::missing(owner)?
-                .into_iter()
-                .map(|(attnum, sealed)| open(owner, attnum, &sealed))
-                .collect::<Result<_, _>>()?;
-            if reading.may_be_kept() {
-                KNOWN.with_borrow_mut(|known| known.insert(owner, Rc::clone(&values)));
-            }
-            values
+    if let Some(known) = KNOWN.with_borrow(|known| known.get(&owner).cloned()) {
+        if known.is_empty() {
+            NONE.set(owner);
         }
-    };
-    if values.is_empty() && reading.may_be_kept() {
-        NONE.set(owner);
+        return Ok(known);
+    }
+    let (values, keep): (Rc<[Missing]>, _) = xact::reading(|| {
+        let sealed = keyring::missing(owner)?.into_iter();
+        sealed.map(|(attnum, sealed)| open(owner, attnum, &sealed)).collect::<Result<_, _>>()
+    })?;
+    if keep {
+        KNOWN.with_borrow_mut(|known| known.insert(owner, Rc::clone(&values)));
     }
     Ok(values)
 }

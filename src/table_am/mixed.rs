@@ -13,8 +13,7 @@ use crate::error::Error;
 use crate::keyring;
 pub use crate::keyring::{Kind, Mixed};
 use crate::pg::local::backend_local;
-use crate::pg::xact::Reading;
-use crate::pg::{fault, method};
+use crate::pg::{fault, method, xact};
 
 /// Marks of chunks (docs/format.md).
 const SEALED: u8 = 1;
@@ -38,20 +37,15 @@ pub fn of(owner: Oid) -> Result<Option<Mixed>, Error> {
 
 #[cold]
 fn find(owner: Oid) -> Result<Option<Mixed>, Error> {
-    let reading = Reading::begin();
-    let known = KNOWN.with_borrow(|known| known.get(&owner).copied());
-    let mixed = match known {
-        Some(mixed) => mixed,
-        None => {
-            let mixed = keyring::mixed(owner)?;
-            if reading.may_be_kept() {
-                KNOWN.with_borrow_mut(|known| known.insert(owner, mixed));
-            }
-            mixed
+    if let Some(known) = KNOWN.with_borrow(|known| known.get(&owner).copied()) {
+        if known.is_none() {
+            PURE.set(owner);
         }
-    };
-    if mixed.is_none() && reading.may_be_kept() {
-        PURE.set(owner);
+        return Ok(known);
+    }
+    let (mixed, keep) = xact::reading(|| keyring::mixed(owner))?;
+    if keep {
+        KNOWN.with_borrow_mut(|known| known.insert(owner, mixed));
     }
     Ok(mixed)
 }

@@ -9,7 +9,7 @@ use sealed_crypto::{self as crypto, Build, ChunkId, LayoutId, MAX_GROUPS, Parts,
 use crate::error::Error;
 use crate::keyring::{self, Layout};
 use crate::pg::local::backend_local;
-use crate::pg::xact::Reading;
+use crate::pg::xact;
 
 /// Layouts a backend finds without asking the keyring: a join reads a few tables in turn.
 const NEAR: usize = 8;
@@ -199,9 +199,8 @@ fn layout_near(id: LayoutId) -> Result<Rc<Layout>, Error> {
         Some(layout) => Ok(layout),
         None => {
             // Reads the catalog, so it may raise: no borrow is held here.
-            let reading = Reading::begin();
-            let layout = keyring::layout(id)?;
-            if reading.may_be_kept() {
+            let (layout, keep) = xact::reading(|| keyring::layout(id))?;
+            if keep {
                 STATE.with(|s| s.borrow_mut().near[near(id)] = Some(layout.clone()));
             }
             Ok(layout)
