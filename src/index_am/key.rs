@@ -50,6 +50,11 @@ pub fn forget(table: Option<Oid>) {
             }
         }
     });
+    forget_near(table);
+}
+
+/// Of these, the keys that are at hand.
+fn forget_near(table: Option<Oid>) {
     STATE.with(|state| {
         let Ok(mut state) = state.try_borrow_mut() else { return };
         let mut any = false;
@@ -238,13 +243,18 @@ fn with_key<R>(
     if let Some(done) = with_near() {
         return done;
     }
-    bring(table, column, layout)?;
-    with_near().unwrap_or_else(|| Err(damaged(table)))
+    let (key, keep) = xact::reading(|| bring(table, column, layout))?;
+    STATE.with_borrow_mut(|state| state.near[at] = Some(Near { layout, column, table, key }));
+    let done = with_near().unwrap_or_else(|| Err(damaged(table)));
+    if !keep {
+        forget_near(Some(table));
+    }
+    done
 }
 
 /// Brings a key. Reads the catalog on a miss, so nothing is borrowed here.
 #[cold]
-fn bring(table: Oid, column: i16, layout: LayoutId) -> Result<(), Error> {
+fn bring(table: Oid, column: i16, layout: LayoutId) -> Result<IndexKey, Error> {
     if CLEANING.get() && !keyring::is_known(layout) {
         return Err(damaged(table));
     }
@@ -257,8 +267,5 @@ fn bring(table: Oid, column: i16, layout: LayoutId) -> Result<(), Error> {
     if found.relation != table {
         return Err(damaged(table));
     }
-    let key = IndexKey::derive(&found.key, column as u16);
-    let at = near(layout, column);
-    STATE.with_borrow_mut(|state| state.near[at] = Some(Near { layout, column, table, key }));
-    Ok(())
+    Ok(IndexKey::derive(&found.key, column as u16))
 }

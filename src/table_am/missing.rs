@@ -55,18 +55,23 @@ pub fn known_none(owner: Oid) -> bool {
 
 /// The values of a table, opened. Reads the catalog, so not for where a buffer is locked.
 pub fn of(owner: Oid) -> Result<Rc<[Missing]>, Error> {
-    if let Some(known) = KNOWN.with_borrow(|known| known.get(&owner).cloned()) {
-        if known.is_empty() {
-            NONE.set(owner);
+    let known = KNOWN.with_borrow(|known| known.get(&owner).cloned());
+    let values = match known {
+        Some(values) => values,
+        None => {
+            let (values, keep): (Rc<[Missing]>, _) = xact::reading(|| {
+                let all = keyring::missing(owner)?.into_iter();
+                all.map(|(attnum, sealed)| open(owner, attnum, &sealed)).collect::<Result<_, _>>()
+            })?;
+            if !keep {
+                return Ok(values);
+            }
+            KNOWN.with_borrow_mut(|known| known.insert(owner, Rc::clone(&values)));
+            values
         }
-        return Ok(known);
-    }
-    let (values, keep): (Rc<[Missing]>, _) = xact::reading(|| {
-        let sealed = keyring::missing(owner)?.into_iter();
-        sealed.map(|(attnum, sealed)| open(owner, attnum, &sealed)).collect::<Result<_, _>>()
-    })?;
-    if keep {
-        KNOWN.with_borrow_mut(|known| known.insert(owner, Rc::clone(&values)));
+    };
+    if values.is_empty() {
+        NONE.set(owner);
     }
     Ok(values)
 }

@@ -37,15 +37,20 @@ pub fn of(owner: Oid) -> Result<Option<Mixed>, Error> {
 
 #[cold]
 fn find(owner: Oid) -> Result<Option<Mixed>, Error> {
-    if let Some(known) = KNOWN.with_borrow(|known| known.get(&owner).copied()) {
-        if known.is_none() {
-            PURE.set(owner);
+    let known = KNOWN.with_borrow(|known| known.get(&owner).copied());
+    let mixed = match known {
+        Some(mixed) => mixed,
+        None => {
+            let (mixed, keep) = xact::reading(|| keyring::mixed(owner))?;
+            if !keep {
+                return Ok(mixed);
+            }
+            KNOWN.with_borrow_mut(|known| known.insert(owner, mixed));
+            mixed
         }
-        return Ok(known);
-    }
-    let (mixed, keep) = xact::reading(|| keyring::mixed(owner))?;
-    if keep {
-        KNOWN.with_borrow_mut(|known| known.insert(owner, mixed));
+    };
+    if mixed.is_none() {
+        PURE.set(owner);
     }
     Ok(mixed)
 }

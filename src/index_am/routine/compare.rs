@@ -22,6 +22,7 @@ backend_local! {
 }
 
 /// One side of a comparison.
+#[derive(Clone, Copy)]
 enum Side<'a> {
     Sealed(&'a [u8]),
     Probe(&'a Probe),
@@ -44,10 +45,15 @@ unsafe fn side<'a>(datum: Datum) -> Side<'a> {
 }
 
 /// Compares two keys of a column, either of which may be a probe.
+#[inline]
 pub unsafe fn order(column: &Column, a: Datum, b: Datum, collation: Oid) -> i32 {
     // SAFETY: the caller's values are of this column.
+    unsafe { order_sides(column, side(a), side(b), collation) }
+}
+
+unsafe fn order_sides(column: &Column, a: Side, b: Side, collation: Oid) -> i32 {
+    // SAFETY: as above.
     unsafe {
-        let (a, b) = (side(a), side(b));
         if column.kind.by_val
             && let Some(order) = order_near(column, &a, &b)
         {
@@ -240,20 +246,20 @@ pub unsafe extern "C-unwind" fn key_order_wrapper(fcinfo: pg_sys::FunctionCallIn
 unsafe fn is_satisfied(fcinfo: pg_sys::FunctionCallInfo, holds: impl Fn(Ordering) -> bool) -> bool {
     // SAFETY: nbtree calls it with two arguments that are not NULL.
     unsafe {
-        let compared = || holds(compare(fcinfo).cmp(&0));
-        if !place::NEEDED {
-            return compared();
-        }
         let args = (*fcinfo).args.as_slice(2);
-        let (entry, argument) = (args[0].value, args[1].value);
-        // (two arguments are compared before a scan begins)
-        let (Side::Sealed(_), Side::Probe(probe)) = (side(entry), side(argument)) else {
-            return compared();
-        };
-        place::satisfied(&probe.known, entry, compared, |last| {
-            let column = &*probe.column;
-            holds(order(column, last, argument, (*fcinfo).fncollation).cmp(&0))
-        })
+        let (column, collation) = (column_of(fcinfo), (*fcinfo).fncollation);
+        let (entry, argument) = (side(args[0].value), side(args[1].value));
+        let with_argument = |entry| holds(order_sides(column, entry, argument, collation).cmp(&0));
+        match (entry, argument) {
+            // (two arguments are compared before a scan begins)
+            (Side::Sealed(_), Side::Probe(probe)) if place::NEEDED => place::satisfied(
+                &probe.known,
+                args[0].value,
+                || with_argument(entry),
+                |last| with_argument(side(last)),
+            ),
+            _ => with_argument(entry),
+        }
     }
 }
 

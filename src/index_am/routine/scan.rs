@@ -51,6 +51,11 @@ pub fn transaction_end() {
     drop(left);
 }
 
+/// What an open scan has. It is boxed, and goes with the scan.
+fn ours(scan: pg_sys::IndexScanDesc) -> Option<*mut Scan> {
+    SCANS.with_borrow_mut(|all| all.get_mut(&(scan as usize)).map(|ours| &raw mut **ours))
+}
+
 /// Puts the real index back, whatever happens.
 pub struct Swapped {
     scan: pg_sys::IndexScanDesc,
@@ -270,9 +275,10 @@ unsafe fn show(scan: pg_sys::IndexScanDesc, shadow: &Use) -> Result<(), Error> {
     // SAFETY: an open scan that has found an entry, which nbtree keeps a copy of. What is shown is boxed, and goes with
     // the scan; opening it ends no scan.
     unsafe {
-        let shown = SCANS
-            .with_borrow_mut(|all| all.get_mut(&(scan as usize)).map(|scan| &raw mut scan.shown));
-        let Some(shown) = shown else { return Err(key::damaged((*(*scan).indexRelation).rd_id)) };
+        let Some(ours) = ours(scan) else {
+            return Err(key::damaged((*(*scan).indexRelation).rd_id));
+        };
+        let shown = &raw mut (*ours).shown;
         let descriptor = shadow.descriptor();
         (*scan).xs_itup = (*shown).open(shadow.columns(), descriptor, (*scan).xs_itup)?;
         (*scan).xs_itupdesc = descriptor;
@@ -293,11 +299,9 @@ pub unsafe extern "C-unwind" fn amgetbitmap(
         // SAFETY: an open scan.
         unsafe {
             let _swapped = Swapped::new(scan);
-            // (it is boxed, and goes with the scan)
-            let ours = SCANS.with_borrow(|all| all.get(&(scan as usize)).map(|s| &raw const **s));
+            let ours = if place::NEEDED { ours(scan) } else { None };
             let _known = ours.map(|ours| &(*ours).arguments).and_then(|arguments| {
-                (place::NEEDED && arguments.arrays.is_empty())
-                    .then(|| Forward::begin(&arguments.ends))
+                arguments.arrays.is_empty().then(|| Forward::begin(&arguments.ends))
             });
             let all = nbtree().amgetbitmap.unwrap_unchecked();
             call_c(|| all(scan, bitmap))
