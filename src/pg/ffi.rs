@@ -77,6 +77,12 @@ pub mod plain {
             a: pg_sys::Datum,
             b: pg_sys::Datum,
         ) -> pg_sys::Datum;
+        #[cfg(not(feature = "pg18"))]
+        pub fn ReleaseAndReadBuffer(
+            buffer: pg_sys::Buffer,
+            relation: pg_sys::Relation,
+            block: pg_sys::BlockNumber,
+        ) -> pg_sys::Buffer;
         pub(super) fn MemoryContextReset(context: pg_sys::MemoryContext);
         pub(super) fn ExecStoreHeapTuple(
             tuple: pg_sys::HeapTuple,
@@ -88,6 +94,53 @@ pub mod plain {
             size: usize,
             flags: c_int,
         ) -> *mut c_void;
+    }
+}
+
+/// What 18's page step of a bitmap scan is made of, for a frame that owns nothing.
+#[cfg(feature = "pg18")]
+pub mod page {
+    use super::*;
+    unsafe extern "C-unwind" {
+        pub fn read_stream_next_buffer(
+            stream: *mut pg_sys::ReadStream,
+            data: *mut *mut c_void,
+        ) -> pg_sys::Buffer;
+        pub fn tbm_extract_page_tuple(
+            result: *mut pg_sys::TBMIterateResult,
+            offsets: *mut pg_sys::OffsetNumber,
+            most: u32,
+        ) -> c_int;
+        pub fn heap_page_prune_opt(relation: pg_sys::Relation, buffer: pg_sys::Buffer);
+        pub fn heap_hot_search_buffer(
+            tid: pg_sys::ItemPointer,
+            relation: pg_sys::Relation,
+            buffer: pg_sys::Buffer,
+            snapshot: pg_sys::Snapshot,
+            tuple: pg_sys::HeapTuple,
+            all_dead: *mut bool,
+            first_call: bool,
+        ) -> bool;
+        pub fn HeapTupleSatisfiesVisibility(
+            tuple: pg_sys::HeapTuple,
+            snapshot: pg_sys::Snapshot,
+            buffer: pg_sys::Buffer,
+        ) -> bool;
+        pub fn PredicateLockTID(
+            relation: pg_sys::Relation,
+            tid: pg_sys::ItemPointer,
+            snapshot: pg_sys::Snapshot,
+            xmin: pg_sys::TransactionId,
+        );
+        pub fn HeapCheckForSerializableConflictOut(
+            visible: bool,
+            relation: pg_sys::Relation,
+            tuple: pg_sys::HeapTuple,
+            buffer: pg_sys::Buffer,
+            snapshot: pg_sys::Snapshot,
+        );
+        pub fn LockBuffer(buffer: pg_sys::Buffer, mode: c_int);
+        pub fn ReleaseBuffer(buffer: pg_sys::Buffer);
     }
 }
 

@@ -209,6 +209,26 @@ pub unsafe fn line_count(page: pg_sys::Page) -> u16 {
     }
 }
 
+/// The TID of a row (`ItemPointerSet`).
+#[cfg(feature = "pg18")]
+pub fn at(block: pg_sys::BlockNumber, offset: pg_sys::OffsetNumber) -> pg_sys::ItemPointerData {
+    let (bi_hi, bi_lo) = ((block >> 16) as u16, block as u16);
+    pg_sys::ItemPointerData { ip_blkid: pg_sys::BlockIdData { bi_hi, bi_lo }, ip_posid: offset }
+}
+
+/// Who inserted a row, or that it is frozen (`HeapTupleHeaderGetXmin`).
+#[cfg(feature = "pg18")]
+pub unsafe fn xmin(t: pg_sys::HeapTuple) -> pg_sys::TransactionId {
+    let frozen = pg_sys::HEAP_XMIN_FROZEN as u16;
+    // SAFETY: as for `header`; a stored row's header has the transaction there.
+    unsafe {
+        match header(t).t_infomask & frozen == frozen {
+            true => pg_sys::FrozenTransactionId,
+            false => header(t).t_choice.t_heap.t_xmin,
+        }
+    }
+}
+
 /// The block of a TID.
 pub fn block(tid: &pg_sys::ItemPointerData) -> u32 {
     u32::from(tid.ip_blkid.bi_hi) << 16 | u32::from(tid.ip_blkid.bi_lo)

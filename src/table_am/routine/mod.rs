@@ -6,6 +6,7 @@
 //!   tuples whose chunk is sealed by `toast`, and every callback treats it as heap does.
 //! - Only `modify`, `rewrite` and `toast` store tuples, through `pg::shadow` (TOAST rows directly).
 
+mod bitmap;
 mod build;
 mod changed;
 mod estimate;
@@ -58,7 +59,7 @@ static ROUTINE: OnceLock<pg_sys::TableAmRoutine> = OnceLock::new();
 
 /// Our routine: heap's, with these callbacks replaced. What is not listed needs no key and never
 /// looks into a row: scan begin and end, parallel scan set-up, VACUUM, TRUNCATE, file copy, size,
-/// HOT search and index deletion, tid checks, 15-17's bitmap page step.
+/// HOT search and index deletion, tid checks.
 fn routine() -> &'static pg_sys::TableAmRoutine {
     ROUTINE.get_or_init(|| {
         let mut am = *heap();
@@ -71,6 +72,10 @@ fn routine() -> &'static pg_sys::TableAmRoutine {
         am.tuple_lock = Some(scan::tuple_lock);
         am.scan_analyze_next_block = Some(scan::scan_analyze_next_block);
         am.scan_analyze_next_tuple = Some(scan::scan_analyze_next_tuple);
+        #[cfg(not(feature = "pg18"))]
+        {
+            am.scan_bitmap_next_block = Some(bitmap::scan_bitmap_next_block);
+        }
         am.scan_bitmap_next_tuple = Some(scan::scan_bitmap_next_tuple);
         am.scan_sample_next_tuple = Some(scan::scan_sample_next_tuple);
         am.tuple_insert = Some(modify::tuple_insert);

@@ -7,6 +7,8 @@ use std::ops::Range;
 
 use pgrx::pg_sys;
 
+#[cfg(feature = "pg18")]
+use super::bitmap;
 use super::slot;
 use crate::pg::call::{call_c, callback};
 use crate::pg::shadow::heap;
@@ -94,11 +96,11 @@ unsafe fn fetch(page: pg_sys::Page, heap: &pg_sys::HeapScanDescData, rows: Range
 
 /// The same for the first rows of a page, of which heapam has handed out the very first. Returns `found`.
 #[inline]
-unsafe fn fetch_first(scan: pg_sys::TableScanDesc, found: bool) -> bool {
+unsafe fn fetch_first<const BITMAP: bool>(scan: pg_sys::TableScanDesc, found: bool) -> bool {
     // SAFETY: heap began the scan; while there are rows left of `rs_vistuples`, their page is pinned.
     unsafe {
         let heap = &*scan.cast::<pg_sys::HeapScanDescData>();
-        if found && heap.rs_cindex == 1 && heap.rs_cbuf != 0 {
+        if found && heap.rs_cindex as usize == usize::from(BITMAP) && heap.rs_cbuf != 0 {
             fetch(tuple::page(heap.rs_cbuf), heap, 0..(AHEAD + 1).min(heap.rs_ntuples as usize));
         }
     }
@@ -153,9 +155,11 @@ pub unsafe extern "C-unwind" fn scan_getnextslot(
         {
             return true;
         }
-        through!(slot, (*scan).rs_rd, |r: &bool| *r, |s| of_heap!(scan_getnextslot)(
-            scan, direction, s
-        ))
+        // Whoever looked at the row before looks at this one.
+        let read =
+            (*scan).rs_flags & pg_sys::ScanOptions::SO_ALLOW_PAGEMODE != 0 && slot::is_read(slot);
+        let found = |r: &bool| if read { fetch_first::<false>(scan, *r) } else { *r };
+        through!(slot, (*scan).rs_rd, found, |s| of_heap!(scan_getnextslot)(scan, direction, s))
     }
 }
 
@@ -314,9 +318,11 @@ pub unsafe extern "C-unwind" fn scan_bitmap_next_tuple(
         if next_of_page::<true>(scan, slot) {
             return true;
         }
-        through!(slot, (*scan).rs_rd, |r: &bool| fetch_first(scan, *r), |s| of_heap!(
+        through!(slot, (*scan).rs_rd, |r: &bool| fetch_first::<true>(scan, *r), |s| of_heap!(
             scan_bitmap_next_tuple
-        )(scan, page, s))
+        )(
+            scan, page, s
+        ))
     }
 }
 
@@ -333,7 +339,17 @@ pub unsafe extern "C-unwind" fn scan_bitmap_next_tuple(
         if next_of_page::<true>(scan, slot) {
             return true;
         }
-        through!(slot, (*scan).rs_rd, |r: &bool| fetch_first(scan, *r), |s| of_heap!(
+        let heap = scan.cast::<pg_sys::HeapScanDescData>();
+        while (*heap).rs_cindex >= (*heap).rs_ntuples {
+            if !bitmap::next_block(scan, recheck, lossy_pages, exact_pages) {
+                if slot::is_lazy(slot) {
+                    slot::inner(slot);
+                    slot::taken(slot, (*scan).rs_rd, false);
+                }
+                return false;
+            }
+        }
+        through!(slot, (*scan).rs_rd, |r: &bool| fetch_first::<true>(scan, *r), |s| of_heap!(
             scan_bitmap_next_tuple
         )(
             scan,

@@ -23,7 +23,7 @@ use crate::table_am::gate::Reader;
 mod open;
 mod own;
 
-pub use open::{fetch, fetch_inner};
+pub use open::{fetch, fetch_inner, prefetch};
 use open::{free_room, make_room, open};
 pub use own::own_tuple;
 
@@ -84,6 +84,13 @@ pub fn ops() -> *const pg_sys::TupleTableSlotOps {
 pub unsafe fn is_lazy(slot: *mut pg_sys::TupleTableSlot) -> bool {
     // SAFETY: the executor passes a valid slot.
     unsafe { std::ptr::eq((*slot).tts_ops, ops()) }
+}
+
+/// Whether the columns of the row in the slot were looked at.
+#[inline]
+pub unsafe fn is_read(slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: the executor passes a valid slot.
+    unsafe { is_lazy(slot) && (*slot).tts_nvalid > 0 }
 }
 
 /// heapam's slot inside `slot`.

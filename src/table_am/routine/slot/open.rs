@@ -76,8 +76,9 @@ pub unsafe fn fetch_inner(slot: *mut pg_sys::TupleTableSlot) -> bool {
     true
 }
 
+/// Has the line of an address brought into the cache, if there is memory.
 #[inline]
-fn prefetch(_at: *const u8) {
+pub fn prefetch(_at: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: part of SSE, which x86-64 has; it does not fault, whatever the address is.
     unsafe {
