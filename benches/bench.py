@@ -2,7 +2,8 @@
 """Measures heap and sealed_heap in turns in one database and writes a table.
 
 Every measurement is a pair, heap and sealed_heap one right after the other, the order alternating; one pair more
-than asked for is run first and thrown away. The ratio is the median of the pairs' own ratios, sealed_heap / heap (for
+than asked for is run first and thrown away. What is short is measured more often, up to MORE times as many pairs: on a
+machine whose speed comes and goes a pair's own ratio says little. The ratio is the median of the pairs' own ratios, sealed_heap / heap (for
 rates heap / sealed_heap, so that above 1 always means slower or larger), with the interval that holds the median of all
 runs there could be with at least 95 % confidence, by order statistics (7 pairs: from the least to the greatest).
 """
@@ -17,6 +18,7 @@ BARS = {"count(*)": 1.25, "sum(int)": 1.8, "GROUP BY int, min(text)": 1.45, "INS
         "index build, int8": 1.7, "index build, text": 1.7, "index size, int8": 2.2, "index size, text": 2.2,
         "index range of 10 %, int8": 1.4, "index range of 10 %, text": 1.4, "TPC-H, geometric mean": 1.35}
 SIDES = {"heap": "heap", "sealed": "sealed_heap"}   # side: access method; the schemas are bench_heap and bench_sealed
+MORE = 4   # times as many pairs at most, as long as they take no more than two runs of pgbench
 PARTS = ("rows", "columns", "indexes", "pgbench", "tpch")
 
 p = argparse.ArgumentParser()
@@ -67,9 +69,12 @@ def interval(ratios):
 
 
 def pairs(name, measure, unit, before=None):
-    """measure(side) -> number, `pairs` times each in turns; before(side) is not measured."""
+    """measure(side) -> number, `pairs` times each in turns, or more; before(side) is not measured."""
     values = {"heap": [], "sealed": []}
-    for n in range(args.pairs + 1):
+    start = time.time()
+    for n in range(MORE * args.pairs + 1):
+        if n > args.pairs and time.time() - start > 2 * args.seconds:
+            break
         for side in list(SIDES) if n % 2 else list(SIDES)[::-1]:
             if before:
                 before(side)
@@ -234,7 +239,7 @@ major = re.search(r"PostgreSQL (\d+)", version).group(1)
 load = os.getloadavg()[2]
 text = [f"<!-- bench {major}: begin (written by make bench) -->",
         f"{version}, pg_sealed {extension} ({commit}), {cpu}, Linux {platform.release()}, load {load:.1f} over 15 minutes.",
-        f"{rows:,} rows of about 140 bytes; medians of {args.pairs} pairs in turns; one client; warm; shared_buffers 3GB, fsync off, jit off, no parallel workers, no autovacuum.", "",
+        f"{rows:,} rows of about 140 bytes; medians of {args.pairs} to {MORE * args.pairs} pairs in turns; one client; warm; shared_buffers 3GB, fsync off, jit off, no parallel workers, no autovacuum.", "",
         "| | heap | sealed_heap | ratio | 95 % | bar |", "|---|---|---|---|---|---|"]
 for name, heap, sealed, ratio, spread in lines:
     text.append(f"| {name} | {heap} | {sealed} | {ratio:.2f} | {spread} | {BARS.get(name, '')} |")
