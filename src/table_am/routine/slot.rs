@@ -24,7 +24,7 @@ mod open;
 mod own;
 
 pub use open::{fetch, fetch_inner, prefetch};
-use open::{free_room, make_room, open};
+use open::{fetch_ahead, free_room, make_room, open};
 pub use own::own_tuple;
 
 /// The slot of a sealed table.
@@ -301,6 +301,8 @@ unsafe fn fill_fast(lazy: *mut LazySlot, sealed: pg_sys::HeapTuple, natts: c_int
     // SAFETY: as for `open_fast`; the arrays are as long as the descriptor, which has `natts` columns.
     unsafe {
         let Some(buffers) = (*lazy).parts.as_mut() else { return false };
+        // Where the columns in clear begin.
+        fetch_ahead(sealed, &mut (*lazy).before, 2);
         crate::pg::log::uses_sealed_table();
         let slot = &mut (*lazy).base.base;
         let values = std::slice::from_raw_parts_mut(slot.tts_values, natts as usize);

@@ -33,23 +33,27 @@ unsafe fn open_fast(lazy: *mut LazySlot) -> bool {
         if !is_sealed(sealed) || (*lazy).capacity < (*sealed).t_len as usize {
             return false;
         }
-        fetch_ahead(sealed, &mut (*lazy).before);
+        fetch_ahead(sealed, &mut (*lazy).before, usize::MAX);
         let (payload, body) = views(sealed, (*lazy).buffer);
         row::open_near((*lazy).owner, payload, body) && finish(lazy, sealed)
     }
 }
 
-/// Has the row after the next brought into the cache: a scan that opens rows waits for memory else, since the
-/// cipher reads all of each. Pages are filled downwards, so where the rows of a scan follow one another, it begins
+/// Has the row after the next brought into the cache, or its first so many lines: a scan that opens rows waits for memory
+/// else, since the cipher reads all of each. Pages are filled downwards, so where the rows of a scan follow one another, it begins
 /// two lengths below this one. It is a guess: what lies there is not looked at, and need not be there.
 #[inline]
-unsafe fn fetch_ahead(sealed: pg_sys::HeapTuple, before: &mut usize) {
+pub unsafe fn fetch_ahead(sealed: pg_sys::HeapTuple, before: &mut usize, lines: usize) {
     // SAFETY: the tuple's fields are read.
     let (at, len) = unsafe { ((*sealed).t_data.cast::<u8>(), (*sealed).t_len as usize) };
     let distance = std::mem::replace(before, at.addr()).wrapping_sub(at.addr());
     // Rows that are looked up lie anywhere. Behind a long one the processor has begun by itself.
     if distance <= 512 && len <= 512 {
-        (len + 1..=2 * len).rev().step_by(64).for_each(|below| prefetch(at.wrapping_sub(below)));
+        (len + 1..=2 * len)
+            .rev()
+            .step_by(64)
+            .take(lines)
+            .for_each(|below| prefetch(at.wrapping_sub(below)));
     }
 }
 
