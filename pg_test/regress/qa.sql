@@ -32,6 +32,10 @@ END $$;
 -- Text that does not compress, the same every time.
 CREATE FUNCTION qa.noise(seed int, n int) RETURNS text LANGUAGE sql IMMUTABLE AS
   $$ SELECT left(string_agg(md5(seed || ':' || g), ''), n) FROM generate_series(1, n / 32 + 1) g $$;
+-- How many pages a bitmap scan of the query takes as a whole, without knowing which of their rows.
+CREATE FUNCTION qa.lossy_pages(query text) RETURNS int LANGUAGE plpgsql AS $$ DECLARE plan jsonb; BEGIN
+  EXECUTE 'EXPLAIN (ANALYZE, FORMAT JSON) ' || query INTO plan;
+  RETURN jsonb_path_query_first(plan, '$.**."Lossy Heap Blocks"'); END $$;
 -- The 22-byte header (layout, salt, random, counter) of every row version that lies in a table's pages.
 CREATE FUNCTION qa.headers(rel regclass, skip int DEFAULT 0) RETURNS TABLE (header bytea) LANGUAGE sql AS
   $$ SELECT substr(t_data, 1 + skip, 22) FROM generate_series(0, pg_relation_size(rel) / 8192 - 1) b, LATERAL heap_page_items(get_raw_page(rel::text, b::int)) WHERE t_data IS NOT NULL $$;

@@ -169,5 +169,23 @@ is($err, '', 'nothing is left pinned or open');
 refused($node, 'postgres', 'SELECT count(*) FROM e', 'XX001', 'invalid page in block 1', 'a reader stops there');
 refused($node, 'postgres', q{BEGIN; SET LOCAL statement_timeout = 1; SELECT pg_sleep(0.1), (SELECT count(*) FROM sealed.verify('e'))}, '57014', '.', 'a timeout is no finding');
 answers($node, 'postgres', q{SET enable_seqscan = off; SELECT count(*), bool_and(v = noise(id, 700)) FROM e WHERE ctid = ANY (ARRAY(SELECT format('(%s,%s)', b, o)::tid FROM generate_series(0, 3) b, generate_series(1, 10) o WHERE b <> 1 AND (b, o) NOT IN ((2, 4), (2, 6))))}, '23|t', 'the others are read by their ctid');
+# More line pointers with rows than a page can have, met by a bitmap that does not know which of a page's rows it wants. 15 to 17 leave such a page to
+# heapam, which writes behind the end of its array.
+SKIP: {
+	skip 'the page step of a bitmap scan is heapam\'s', 2 if $node->pg_version < 18;
+	$node->safe_psql('postgres', q{SET client_min_messages = error; SET sealed.plaintext_index = allow; CREATE TABLE f (id int, pad text) USING sealed_heap WITH (fillfactor = 10);
+		INSERT INTO f SELECT g, repeat('x', 650) FROM generate_series(1, 2500) g; CREATE INDEX ON f (id)});
+	$node->safe_psql('postgres', 'VACUUM (FREEZE) f');
+	my $pages = $node->data_dir . '/' . $node->safe_psql('postgres', q{SELECT pg_relation_filepath('f')});
+	$node->stop;
+	my $bytes = slurp_bytes($pages);
+	for (my $page = 0; $page < length $bytes; $page += 8192) {
+		substr($bytes, $page + 24, 4 * 300) = substr($bytes, $page + 24, 4) x 300;
+		substr($bytes, $page + 12, 2) = pack('v', 24 + 4 * 300);    # pd_lower
+	}
+	spew($pages, $bytes);
+	$node->start;
+	refused($node, 'postgres', q{SET enable_seqscan = off; SET enable_indexscan = off; SET work_mem = '64kB'; SELECT sum(id) FROM f WHERE id > 0}, 'XX001', 'row \(\d+,292\) of sealed table "f" is damaged', 'a page with more rows than there can be');
+}
 unlike(slurp_file($node->logfile), qr/PANIC|was terminated by signal/, 'nothing crashed');
 done_testing();

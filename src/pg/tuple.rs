@@ -189,7 +189,8 @@ pub unsafe fn item(
     page: pg_sys::Page,
     offset: pg_sys::OffsetNumber,
 ) -> Option<(pg_sys::HeapTupleHeader, u32)> {
-    // SAFETY: the caller holds the page locked, and a TID of its table names a line pointer it has.
+    // SAFETY: the caller holds the page locked or has it pinned; the offset is of a TID of its table, so that its line
+    // pointer is within the page. Without the lock, what comes back is used only of a row known to be visible, or as a hint.
     unsafe {
         let page = page.cast::<u8>();
         let lines = page.add(PAGE_HEADER).cast::<pg_sys::ItemIdData>();
@@ -210,7 +211,6 @@ pub unsafe fn line_count(page: pg_sys::Page) -> u16 {
 }
 
 /// The TID of a row (`ItemPointerSet`).
-#[cfg(feature = "pg18")]
 pub fn at(block: pg_sys::BlockNumber, offset: pg_sys::OffsetNumber) -> pg_sys::ItemPointerData {
     let (bi_hi, bi_lo) = ((block >> 16) as u16, block as u16);
     pg_sys::ItemPointerData { ip_blkid: pg_sys::BlockIdData { bi_hi, bi_lo }, ip_posid: offset }

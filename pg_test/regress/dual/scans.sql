@@ -67,9 +67,6 @@ UPDATE sparse SET v = v + 1 WHERE id % 2 = 0;
 UPDATE sparse SET v = v + 1 WHERE id % 4 = 0;
 DELETE FROM sparse WHERE id % 13 = 0;
 BEGIN; UPDATE sparse SET v = 100; ROLLBACK;
-CREATE FUNCTION lossy_pages(query text) RETURNS int LANGUAGE plpgsql AS $$ DECLARE plan jsonb; BEGIN
-  EXECUTE 'EXPLAIN (ANALYZE, FORMAT JSON) ' || query INTO plan;
-  RETURN jsonb_path_query_first(plan, '$.**."Lossy Heap Blocks"'); END $$;
 CREATE FUNCTION sparse_answer() RETURNS text LANGUAGE sql AS $$ SELECT concat_ws(' ', count(*), sum(id), sum(v), sum(length(pad))) FROM sparse WHERE id > 0 AND id % 3 <> 0 $$;
 SET enable_indexscan = off; SET enable_bitmapscan = off;
 BEGIN;
@@ -81,7 +78,7 @@ SELECT sparse_answer();
 SET LOCAL enable_bitmapscan = on; SET LOCAL enable_seqscan = off;
 SELECT sparse_answer();
 SET LOCAL work_mem = '64kB';
-SELECT lossy_pages('SELECT sum(v) FROM sparse WHERE id > 0') > 0 AS lossy;
+SELECT qa.lossy_pages('SELECT sum(v) FROM sparse WHERE id > 0') > 0 AS lossy;
 SELECT sparse_answer();
 COMMIT;
 VACUUM (FREEZE) sparse;

@@ -10,10 +10,16 @@ use pgrx::pg_sys;
 
 use super::slot::prefetch;
 #[cfg(feature = "pg18")]
+use super::trouble::Trouble;
+#[cfg(feature = "pg18")]
+use crate::pg::call::callback;
+#[cfg(feature = "pg18")]
 use crate::pg::ffi::page;
 #[cfg(not(feature = "pg18"))]
 use crate::pg::ffi::plain;
 use crate::pg::tuple;
+#[cfg(feature = "pg18")]
+use crate::table_am::row::NotOpened;
 
 /// Has the beginnings of a page's rows brought into the cache.
 #[inline]
@@ -62,10 +68,31 @@ unsafe fn is_read(_scan: pg_sys::TableScanDesc, _result: *const pg_sys::TBMItera
     true
 }
 
+/// Goes on to a page with a visible row, if the one that the scan is on has no more; false if there is none.
+#[cfg(feature = "pg18")]
+#[inline]
+pub unsafe fn has_row(
+    scan: pg_sys::TableScanDesc,
+    recheck: *mut bool,
+    lossy_pages: *mut u64,
+    exact_pages: *mut u64,
+) -> bool {
+    // SAFETY: arguments as heap's callback takes them; heap began the scan.
+    unsafe {
+        let heap = scan.cast::<pg_sys::HeapScanDescData>();
+        while (*heap).rs_cindex >= (*heap).rs_ntuples {
+            if !next_block(scan, recheck, lossy_pages, exact_pages) {
+                return false;
+            }
+        }
+        true
+    }
+}
+
 /// `BitmapHeapScanNextBlock()` of 18's `heapam_handler.c`, which has no callback for it: the scan's next page that the
 /// bitmap names, and which of its rows are visible. False if there is none.
 #[cfg(feature = "pg18")]
-pub unsafe fn next_block(
+unsafe fn next_block(
     scan: pg_sys::TableScanDesc,
     recheck: *mut bool,
     lossy_pages: *mut u64,
@@ -100,9 +127,7 @@ pub unsafe fn next_block(
             false => page::tbm_extract_page_tuple(result, offsets.as_mut_ptr(), most as u32),
         };
         let offsets = &offsets[..(count as usize).min(most)];
-        if offsets.len() > 1 {
-            fetch_headers(buffer, offsets);
-        }
+        fetch_headers(buffer, offsets);
         *recheck = (*result).recheck;
         heap.rs_cblock = block;
         page::heap_page_prune_opt(rel, buffer);
@@ -121,7 +146,12 @@ pub unsafe fn next_block(
                 };
                 let visible = page::HeapTupleSatisfiesVisibility(&mut row, snapshot, buffer);
                 if visible {
-                    heap.rs_vistuples[found] = offset;
+                    let Some(place) = heap.rs_vistuples.get_mut(found) else {
+                        page::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+                        too_many(&mut row);
+                        return false;
+                    };
+                    *place = offset;
                     found += 1;
                     let xmin = tuple::xmin(&mut row);
                     page::PredicateLockTID(rel, &mut row.t_self, snapshot, xmin);
@@ -147,4 +177,15 @@ pub unsafe fn next_block(
         *(if lossy { lossy_pages } else { exact_pages }) += 1;
         true
     }
+}
+
+/// Raises an error: a page has more rows than there is room for on one, so it is damaged. This frame may unwind as
+/// those above it must not.
+#[cfg(feature = "pg18")]
+#[cold]
+unsafe extern "C-unwind" fn too_many(row: pg_sys::HeapTuple) {
+    callback!({
+        // SAFETY: the caller's row has its TID and table.
+        unsafe { Trouble::Seal(NotOpened::Damaged).report(row) }
+    })
 }

@@ -339,25 +339,11 @@ pub unsafe extern "C-unwind" fn scan_bitmap_next_tuple(
         if next_of_page::<true>(scan, slot) {
             return true;
         }
-        let heap = scan.cast::<pg_sys::HeapScanDescData>();
-        while (*heap).rs_cindex >= (*heap).rs_ntuples {
-            if !bitmap::next_block(scan, recheck, lossy_pages, exact_pages) {
-                if slot::is_lazy(slot) {
-                    slot::inner(slot);
-                    slot::taken(slot, (*scan).rs_rd, false);
-                }
-                return false;
-            }
-        }
-        through!(slot, (*scan).rs_rd, |r: &bool| fetch_first::<true>(scan, *r), |s| of_heap!(
-            scan_bitmap_next_tuple
-        )(
-            scan,
-            s,
-            recheck,
-            lossy_pages,
-            exact_pages
-        ))
+        // heapam's has a row of the page then, and takes no step itself.
+        through!(slot, (*scan).rs_rd, |r: &bool| fetch_first::<true>(scan, *r), |s| {
+            bitmap::has_row(scan, recheck, lossy_pages, exact_pages)
+                && of_heap!(scan_bitmap_next_tuple)(scan, s, recheck, lossy_pages, exact_pages)
+        })
     }
 }
 

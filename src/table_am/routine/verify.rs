@@ -167,10 +167,7 @@ unsafe fn scan_blocks(table: Table, first: u32, count: u32) -> Vec<Finding> {
 
 /// Checks the rows of one block that stopped a scan, with `message`.
 unsafe fn check_each_row(table: Table, block: u32, message: String, findings: &mut Vec<Finding>) {
-    let tid = |offset: u16| pg_sys::ItemPointerData {
-        ip_blkid: pg_sys::BlockIdData { bi_hi: (block >> 16) as u16, bi_lo: block as u16 },
-        ip_posid: offset,
-    };
+    let tid = |offset| tuple::at(block, offset);
     let before = findings.len();
     // SAFETY: an open table; what an ERROR leaves pinned belongs to the subtransaction.
     unsafe {

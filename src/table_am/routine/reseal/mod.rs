@@ -235,10 +235,7 @@ unsafe fn lying(
 }
 
 fn tid((block, offset): Place) -> pg_sys::ItemPointerData {
-    pg_sys::ItemPointerData {
-        ip_blkid: pg_sys::BlockIdData { bi_hi: (block >> 16) as u16, bi_lo: block as u16 },
-        ip_posid: offset,
-    }
+    tuple::at(block, offset)
 }
 
 unsafe fn count_blocks(rel: pg_sys::Relation) -> u32 {
