@@ -54,6 +54,35 @@ pub const TOASTCOL_IGNORE: u8 = 0x10;
 /// Column: compression did not help.
 pub const TOASTCOL_INCOMPRESSIBLE: u8 = 0x20;
 
+/// `BulkInsertStateData` of access/hio.h, of 16 to 18; pgrx has it without its fields.
+#[cfg(not(feature = "pg15"))]
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct BulkInsertState {
+    /// The ring of buffers, or null.
+    pub strategy: pg_sys::BufferAccessStrategy,
+    /// The page that rows go to, with a pin of its own, or 0.
+    pub current_buf: pg_sys::Buffer,
+    /// Further pages, empty when the table last grew.
+    pub next_free: pg_sys::BlockNumber,
+    /// The last of them.
+    pub last_free: pg_sys::BlockNumber,
+    /// Pages that the table has grown by; it grows by as many again, or 64.
+    pub already_extended_by: u32,
+}
+
+#[cfg(not(feature = "pg15"))]
+impl BulkInsertState {
+    /// As GetBulkInsertState() makes it, without a ring.
+    pub const NEW: Self = Self {
+        strategy: std::ptr::null_mut(),
+        current_buf: pg_sys::InvalidBuffer as i32,
+        next_free: pg_sys::InvalidBlockNumber,
+        last_free: pg_sys::InvalidBlockNumber,
+        already_extended_by: 0,
+    };
+}
+
 /// Functions that get a wrapper of their own below, or are called where nothing is to be dropped.
 pub mod plain {
     use super::*;
@@ -70,6 +99,12 @@ pub mod plain {
             options: c_int,
             bistate: pg_sys::BulkInsertState,
         );
+        /// Drops a pin.
+        #[cfg(not(feature = "pg15"))]
+        pub fn ReleaseBuffer(buffer: pg_sys::Buffer);
+        /// The number of the running subtransaction; 0 if it has none.
+        #[cfg(not(feature = "pg15"))]
+        pub fn GetCurrentFullTransactionIdIfAny() -> pg_sys::FullTransactionId;
         /// Calls a function of two arguments, neither of which is NULL nor is the result.
         pub fn FunctionCall2Coll(
             function: *mut pg_sys::FmgrInfo,

@@ -8,6 +8,8 @@
 
 mod bitmap;
 mod build;
+#[cfg(not(feature = "pg15"))]
+mod bulk;
 mod changed;
 mod estimate;
 mod missing;
@@ -84,6 +86,10 @@ fn routine() -> &'static pg_sys::TableAmRoutine {
         am.multi_insert = Some(modify::multi_insert);
         am.tuple_delete = Some(modify::tuple_delete);
         am.tuple_update = Some(modify::tuple_update);
+        #[cfg(not(feature = "pg15"))]
+        {
+            am.relation_nontransactional_truncate = Some(bulk::relation_nontransactional_truncate);
+        }
         am.index_build_range_scan = Some(build::index_build_range_scan);
         am.index_validate_scan = Some(build::index_validate_scan);
         am.relation_copy_for_cluster = Some(rewrite::relation_copy_for_cluster);

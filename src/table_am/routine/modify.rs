@@ -8,12 +8,16 @@ use std::cell::Cell;
 
 use pgrx::pg_sys;
 
+#[cfg(not(feature = "pg15"))]
+use super::bulk::heap_insert;
 use super::changed::Sets;
 use super::opened;
 use super::target::{ROOM, Target, shadow_of, to_store};
 use super::{is_toast, owner, slot, toast};
 use crate::pg::call::callback;
 use crate::pg::ffi;
+#[cfg(feature = "pg15")]
+use crate::pg::ffi::plain::heap_insert;
 use crate::pg::local::backend_local;
 use crate::pg::shadow::{self, Changed};
 use crate::pg::tuple::{self, BODY_BITS, NATTS_MASK};
@@ -272,7 +276,7 @@ unsafe fn insert(
     let ToInsert { incoming, shadow, context } = row;
     // SAFETY: executor's arguments, and what was made of them.
     unsafe {
-        ffi::plain::heap_insert(shadow, incoming.sealed, cid, options, bistate);
+        heap_insert(shadow, incoming.sealed, cid, options, bistate);
         copy_back(slot, incoming.user, incoming.sealed);
         done_with(context);
     }

@@ -1,0 +1,113 @@
+//! Rows that a transaction stores one by one, many of them: from the thousandth on its table grows by several pages at
+//! a time, as core lets it grow for COPY. heapam does that for whoever brings a `BulkInsertState`
+//! (`RelationAddBlocks` of access/heap/hio.c, since 16); the executor brings none for INSERT … SELECT, and a table that grows page
+//! by page has each of them written with zeros first.
+//!
+//! Ours has no ring of buffers, and holds no page pinned between two rows, so there is nothing to end: a statement that
+//! fails leaves numbers of pages behind, which nobody asks for again.
+
+use std::cell::UnsafeCell;
+
+use pgrx::pg_sys;
+
+use crate::pg::ffi::{self, plain};
+use crate::pg::local::backend_local;
+
+/// Rows of a transaction before its table grows by more than a page. A transaction of few rows leaves no pages behind
+/// that it did not need: nobody else would know of them before VACUUM does.
+const MANY: u32 = 1000;
+/// It grows by at most this part of what it has grown by, so that no more than that stays empty.
+const SHARE: u32 = 8;
+/// heapam's own limit (`MAX_BUFFERS_TO_EXTEND_BY`).
+const AT_ONCE: u32 = 64;
+/// Tables that a transaction stores rows in by turns.
+const TABLES: usize = 8;
+
+/// What pages are remembered for. They are behind the end of the file if it was cut off meanwhile, which takes a lock
+/// that conflicts with the writer's: that one he holds until the subtransaction ends in which he got it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Of {
+    /// With its epoch. Each subtransaction has its own.
+    subtransaction: u64,
+    relation: pg_sys::Oid,
+    file: pg_sys::RelFileNumber,
+}
+
+#[derive(Clone, Copy)]
+struct Growth {
+    of: Option<Of>,
+    rows: u32,
+    /// Pages that the table has grown by.
+    pages: u32,
+    state: ffi::BulkInsertState,
+}
+
+const NONE: Growth = Growth { of: None, rows: 0, pages: 0, state: ffi::BulkInsertState::NEW };
+
+backend_local! {
+    static GROWTHS: UnsafeCell<[Growth; TABLES]> = const { UnsafeCell::new([NONE; TABLES]) };
+}
+
+fn growth_of(relation: pg_sys::Oid) -> *mut Growth {
+    let first = GROWTHS.with(UnsafeCell::get).cast::<Growth>();
+    first.wrapping_add(relation.to_u32() as usize % TABLES)
+}
+
+/// heap_insert(). Not guarded: nothing here has a destructor, so an ERROR may jump over it.
+pub unsafe fn heap_insert(
+    rel: pg_sys::Relation,
+    tuple: pg_sys::HeapTuple,
+    cid: pg_sys::CommandId,
+    options: i32,
+    bistate: pg_sys::BulkInsertState,
+) {
+    // SAFETY: passed on. Only this thread has the array, no reference to it is kept over the call, and heapam runs no
+    // code that comes back here. After an ERROR `current_buf` names a page whose pin the resource owner has dropped: it
+    // is forgotten before heapam looks at it. `rel` has its file's name, as every open relation with storage.
+    unsafe {
+        let growth = growth_of((*rel).rd_id);
+        if !bistate.is_null() || !is_large(growth, rel) {
+            plain::heap_insert(rel, tuple, cid, options, bistate);
+            return;
+        }
+        let by = AT_ONCE.min((*growth).pages / SHARE);
+        let state = &raw mut (*growth).state;
+        (*state).current_buf = pg_sys::InvalidBuffer as i32;
+        (*state).already_extended_by = by;
+        plain::heap_insert(rel, tuple, cid, options, state.cast());
+        (*growth).pages += (*state).already_extended_by - by;
+        if (*state).current_buf != pg_sys::InvalidBuffer as i32 {
+            plain::ReleaseBuffer((*state).current_buf);
+        }
+    }
+}
+
+/// Counts a row; whether there were many before it.
+#[inline]
+unsafe fn is_large(growth: *mut Growth, rel: pg_sys::Relation) -> bool {
+    // SAFETY: as for `heap_insert`.
+    unsafe {
+        let of = Of {
+            subtransaction: plain::GetCurrentFullTransactionIdIfAny().value,
+            relation: (*rel).rd_id,
+            file: (*rel).rd_locator.relNumber,
+        };
+        if (*growth).of != Some(of) {
+            // It has no number before it has stored a row.
+            *growth = Growth { of: (of.subtransaction != 0).then_some(of), ..NONE };
+        }
+        (*growth).rows = (*growth).rows.saturating_add(1);
+        (*growth).rows > MANY
+    }
+}
+
+/// heap's callback for a table that was made in this transaction: its pages are gone.
+pub unsafe extern "C-unwind" fn relation_nontransactional_truncate(rel: pg_sys::Relation) {
+    // SAFETY: an open relation; heap's routine has every callback that core calls.
+    unsafe {
+        *growth_of((*rel).rd_id) = NONE;
+        if let Some(truncate) = crate::pg::shadow::heap().relation_nontransactional_truncate {
+            truncate(rel);
+        }
+    }
+}
