@@ -10,7 +10,8 @@ use crate::Tag;
 use crate::ends::{padded, put};
 use crate::kept::{Message, POWERS, Tables};
 use crate::native::{
-    Sum, Vector, and, count, encrypt_blocks, equal, load, reversed, store, vector, xor, zero,
+    Sum, Vector, and, count, encrypt_blocks, equal, load, reversed, settle, store, vector, xor,
+    zero,
 };
 
 /// Whole blocks at once in what is longer.
@@ -216,6 +217,7 @@ fn keystream<const N: usize>(
     let mut blocks = counters::<N>(message.iv, state.counter);
     blocks[N - 1] = count(message.iv, 1);
     encrypt_blocks(&tables.round_keys, &mut blocks);
+    blocks.iter_mut().for_each(settle);
     (blocks, blocks[N - 1])
 }
 

@@ -5,6 +5,7 @@
 //! ([`Tables::put`]), so that no block of a message has its halves swapped.
 
 use core::arch::aarch64::*;
+use core::arch::asm;
 use std::arch::is_aarch64_feature_detected;
 
 use aes::cipher::inout::InOutBuf;
@@ -133,6 +134,13 @@ impl Sum {
     pub(crate) fn reduced(self) -> Vector {
         xor(xor(self.r, swapped(self.f)), times_low(self.f, p1()))
     }
+}
+
+/// As that of x86-64.
+#[inline(always)]
+pub(crate) fn settle(x: &mut Vector) {
+    // SAFETY: no instruction. NEON is part of aarch64.
+    unsafe { asm!("/* {0:v} */", inout(vreg) * x, options(nomem, nostack, preserves_flags)) };
 }
 
 /// x^63 + x^62 + x^57.

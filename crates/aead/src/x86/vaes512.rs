@@ -1,6 +1,7 @@
 //! The kernel of four blocks an instruction. How a message is laid out: `blocks.rs`. Masks take the place of copies
 //! of the last, incomplete block.
 
+use core::arch::asm;
 use core::arch::x86_64::*;
 use core::ops::Range;
 
@@ -302,6 +303,14 @@ fn open_steps<const N: usize>(
     }
 }
 
+/// As `settle` of one block.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn settle(x: &mut __m512i) {
+    // SAFETY: no instruction.
+    unsafe { asm!("/* {0} */", inout(zmm_reg) * x, options(nomem, nostack, preserves_flags)) };
+}
+
 /// The keystream of the last registers, the mask of the tag in the lane behind the text's last block.
 #[inline]
 #[target_feature(
@@ -318,6 +327,9 @@ fn keystream<const N: usize>(
     let one = _mm512_set1_epi32(1_u32.swap_bytes() as i32);
     blocks[N - 1] = _mm512_mask_mov_epi32(blocks[N - 1], place, one);
     encrypt(tables, &mut blocks);
+    for block in &mut blocks {
+        settle(block);
+    }
     blocks
 }
 
