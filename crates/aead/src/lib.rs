@@ -133,7 +133,8 @@ impl Gcm {
     }
 
     /// Opens into a place of the same length. Nothing is written to it unless the tag is right.
-    #[inline]
+    // Always, as what calls it: a row is opened in a quarter of a scan's time, and each call on the way saves registers.
+    #[inline(always)]
     pub fn open(
         &self,
         iv: &Iv,

@@ -258,6 +258,8 @@ pub(crate) fn seal(
     Ok(())
 }
 
+// Always: as `Gcm::open`.
+#[inline(always)]
 pub(crate) fn open(
     under: Under<'_>,
     cache: &mut SubkeyCache,
@@ -271,7 +273,7 @@ pub(crate) fn open(
     opened
 }
 
-#[inline]
+#[inline(always)]
 fn try_open(
     under: Under<'_>,
     cache: &mut SubkeyCache,
