@@ -175,7 +175,6 @@ pub mod page {
             snapshot: pg_sys::Snapshot,
         );
         pub fn LockBuffer(buffer: pg_sys::Buffer, mode: c_int);
-        pub fn ReleaseBuffer(buffer: pg_sys::Buffer);
     }
 }
 

@@ -15,7 +15,6 @@ use super::trouble::Trouble;
 use crate::pg::call::callback;
 #[cfg(feature = "pg18")]
 use crate::pg::ffi::page;
-#[cfg(not(feature = "pg18"))]
 use crate::pg::ffi::plain;
 use crate::pg::tuple;
 #[cfg(feature = "pg18")]
@@ -80,12 +79,14 @@ pub unsafe fn has_row(
     // SAFETY: arguments as heap's callback takes them; heap began the scan.
     unsafe {
         let heap = scan.cast::<pg_sys::HeapScanDescData>();
-        while (*heap).rs_cindex >= (*heap).rs_ntuples {
+        loop {
+            if (*heap).rs_cindex < (*heap).rs_ntuples {
+                return true;
+            }
             if !next_block(scan, recheck, lossy_pages, exact_pages) {
                 return false;
             }
         }
-        true
     }
 }
 
@@ -108,7 +109,7 @@ unsafe fn next_block(
         heap.rs_cindex = 0;
         heap.rs_ntuples = 0;
         if heap.rs_cbuf != NONE {
-            page::ReleaseBuffer(heap.rs_cbuf);
+            plain::ReleaseBuffer(heap.rs_cbuf);
             heap.rs_cbuf = NONE;
         }
         let mut data = std::ptr::null_mut();
