@@ -1,5 +1,5 @@
-//! Rows that a transaction stores one by one, many of them: from the thousandth on its table grows by several pages at
-//! a time, as core lets it grow for COPY. heapam does that for whoever brings a `BulkInsertState`
+//! Rows that a transaction stores one by one, many of them: its table grows by several pages at a time, as core lets it grow
+//! for COPY. heapam does that for whoever brings a `BulkInsertState`
 //! (`RelationAddBlocks` of access/heap/hio.c, since 16); the executor brings none for INSERT … SELECT, and a table that grows page
 //! by page has each of them written with zeros first.
 //!
@@ -16,10 +16,13 @@ use crate::pg::local::backend_local;
 /// Rows of a transaction before its table grows by more than a page. A transaction of few rows leaves no pages behind
 /// that it did not need: nobody else would know of them before VACUUM does.
 const MANY: u32 = 1000;
-/// It grows by at most this part of what it has grown by, so that no more than that stays empty.
-const SHARE: u32 = 8;
+/// It grows by at most this part of what it has grown by, so that no more than that stays empty: the planner counts
+/// empty pages too, and VACUUM cuts off none that are less than a sixteenth.
+const SHARE: u32 = 64;
+/// Up to eight pages at once are written with zeros all the same (`mdzeroextend` of storage/smgr/md.c).
+const AT_LEAST: u32 = 9;
 /// heapam's own limit (`MAX_BUFFERS_TO_EXTEND_BY`).
-const AT_ONCE: u32 = 64;
+const AT_MOST: u32 = 64;
 /// Tables that a transaction stores rows in by turns.
 const TABLES: usize = 8;
 
@@ -70,7 +73,8 @@ pub unsafe fn heap_insert(
             plain::heap_insert(rel, tuple, cid, options, bistate);
             return;
         }
-        let by = AT_ONCE.min((*growth).pages / SHARE);
+        let share = (*growth).pages / SHARE;
+        let by = if share < AT_LEAST { 0 } else { share.min(AT_MOST) };
         let state = &raw mut (*growth).state;
         (*state).current_buf = pg_sys::InvalidBuffer as i32;
         (*state).already_extended_by = by;
