@@ -58,7 +58,7 @@ pub const TOASTCOL_INCOMPRESSIBLE: u8 = 0x20;
 #[cfg(not(feature = "pg15"))]
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct BulkInsertState {
+pub struct BulkInsertStateData {
     /// The ring of buffers, or null.
     pub strategy: pg_sys::BufferAccessStrategy,
     /// The page that rows go to, with a pin of its own, or 0.
@@ -72,7 +72,7 @@ pub struct BulkInsertState {
 }
 
 #[cfg(not(feature = "pg15"))]
-impl BulkInsertState {
+impl BulkInsertStateData {
     /// As GetBulkInsertState() makes it, without a ring.
     pub const NEW: Self = Self {
         strategy: std::ptr::null_mut(),

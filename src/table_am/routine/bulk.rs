@@ -4,7 +4,8 @@
 //! by page has each of them written with zeros first.
 //!
 //! Ours has no ring of buffers, and holds no page pinned between two rows, so there is nothing to end: a statement that
-//! fails leaves numbers of pages behind, which nobody asks for again.
+//! fails leaves numbers of pages behind, which nobody asks for again. The pages themselves are in the free space map as soon as
+//! the table has grown: what is left over, others fill.
 
 use std::cell::UnsafeCell;
 
@@ -13,8 +14,7 @@ use pgrx::pg_sys;
 use crate::pg::ffi::{self, plain};
 use crate::pg::local::backend_local;
 
-/// Rows of a transaction before its table grows by more than a page. A transaction of few rows leaves no pages behind
-/// that it did not need: nobody else would know of them before VACUUM does.
+/// Rows of a transaction before the pages that its table grows by are counted, which costs each row a second pin.
 const MANY: u32 = 1000;
 /// It grows by at most this part of what it has grown by, so that no more than that stays empty: the planner counts
 /// empty pages too, and VACUUM cuts off none that are less than a sixteenth.
@@ -42,10 +42,10 @@ struct Growth {
     rows: u32,
     /// Pages that the table has grown by.
     pages: u32,
-    state: ffi::BulkInsertState,
+    state: ffi::BulkInsertStateData,
 }
 
-const NONE: Growth = Growth { of: None, rows: 0, pages: 0, state: ffi::BulkInsertState::NEW };
+const NONE: Growth = Growth { of: None, rows: 0, pages: 0, state: ffi::BulkInsertStateData::NEW };
 
 backend_local! {
     static GROWTHS: UnsafeCell<[Growth; TABLES]> = const { UnsafeCell::new([NONE; TABLES]) };
@@ -79,7 +79,9 @@ pub unsafe fn heap_insert(
         (*state).current_buf = pg_sys::InvalidBuffer as i32;
         (*state).already_extended_by = by;
         plain::heap_insert(rel, tuple, cid, options, state.cast());
-        (*growth).pages += (*state).already_extended_by - by;
+        // It does not get less; a panic could not leave this frame.
+        let grown = (*state).already_extended_by.saturating_sub(by);
+        (*growth).pages = (*growth).pages.saturating_add(grown);
         if (*state).current_buf != pg_sys::InvalidBuffer as i32 {
             plain::ReleaseBuffer((*state).current_buf);
         }
@@ -107,11 +109,9 @@ unsafe fn is_large(growth: *mut Growth, rel: pg_sys::Relation) -> bool {
 
 /// heap's callback for a table that was made in this transaction: its pages are gone.
 pub unsafe extern "C-unwind" fn relation_nontransactional_truncate(rel: pg_sys::Relation) {
-    // SAFETY: an open relation; heap's routine has every callback that core calls.
+    // SAFETY: an open relation.
     unsafe {
         *growth_of((*rel).rd_id) = NONE;
-        if let Some(truncate) = crate::pg::shadow::heap().relation_nontransactional_truncate {
-            truncate(rel);
-        }
+        of_heap!(relation_nontransactional_truncate)(rel);
     }
 }

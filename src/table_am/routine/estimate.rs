@@ -5,7 +5,6 @@ use pgrx::pg_sys;
 use super::opened::GROWTH;
 use super::{is_toast, toast};
 use crate::pg::call::{call_c, callback};
-use crate::pg::shadow::heap;
 
 /// Bytes of a page that rows can fill (`HEAP_USABLE_BYTES_PER_PAGE`, access/heap/heapam_handler.c).
 const PAGE: usize = pg_sys::BLCKSZ as usize - 24;
@@ -26,9 +25,10 @@ pub unsafe extern "C-unwind" fn relation_estimate_size(
     callback!({
         // SAFETY: arguments of core's, passed on; the C function pointer is called guarded.
         unsafe {
-            let of_heap = heap().relation_estimate_size.unwrap_unchecked();
             if is_toast(rel) {
-                return call_c(|| of_heap(rel, widths, pages, tuples, all_visible));
+                return call_c(|| {
+                    of_heap!(relation_estimate_size)(rel, widths, pages, tuples, all_visible)
+                });
             }
             pg_sys::table_block_relation_estimate_size(
                 rel,
@@ -43,7 +43,9 @@ pub unsafe extern "C-unwind" fn relation_estimate_size(
                 pg_sys::RelationGetNumberOfBlocksInFork(rel, pg_sys::ForkNumber::MAIN_FORKNUM);
             // A small table that was never vacuumed counts as ten pages: of heap's rows.
             if *pages != blocks || blocks == 0 {
-                return call_c(|| of_heap(rel, widths, pages, tuples, all_visible));
+                return call_c(|| {
+                    of_heap!(relation_estimate_size)(rel, widths, pages, tuples, all_visible)
+                });
             }
             let seals = *tuples * GROWTH as f64 / PAGE as f64;
             *pages = (f64::from(blocks) - seals).round().max(1.0) as pg_sys::BlockNumber;
@@ -57,9 +59,8 @@ pub unsafe extern "C-unwind" fn relation_needs_toast_table(rel: pg_sys::Relation
     callback!({
         // SAFETY: an open relation; the C function pointer is called guarded.
         unsafe {
-            let of_heap = heap().relation_needs_toast_table.unwrap_unchecked();
             let natts = (*(*rel).rd_att).natts as usize;
-            call_c(|| of_heap(rel))
+            call_c(|| of_heap!(relation_needs_toast_table)(rel))
                 || (0..natts).any(|i| toast::attribute((*rel).rd_att, i).plain_by_choice())
         }
     })

@@ -6,6 +6,13 @@
 //!   tuples whose chunk is sealed by `toast`, and every callback treats it as heap does.
 //! - Only `modify`, `rewrite` and `toast` store tuples, through `pg::shadow` (TOAST rows directly).
 
+/// heap's callback of this name; every one of them is set (`heapam_methods`).
+macro_rules! of_heap {
+    ($name:ident) => {
+        $crate::pg::shadow::heap().$name.unwrap_unchecked()
+    };
+}
+
 mod bitmap;
 mod build;
 #[cfg(not(feature = "pg15"))]

@@ -11,7 +11,6 @@ use pgrx::pg_sys;
 use super::bitmap;
 use super::slot;
 use crate::pg::call::{call_c, callback};
-use crate::pg::shadow::heap;
 use crate::pg::tuple;
 use crate::table_am::gate::Reader;
 use crate::table_am::{missing, mixed};
@@ -31,13 +30,6 @@ macro_rules! through {
             $call
         }
     }};
-}
-
-/// heap's callback of this name; every one of them is set (`heapam_methods`).
-macro_rules! of_heap {
-    ($name:ident) => {
-        heap().$name.unwrap_unchecked()
-    };
 }
 
 /// Puts the next row of the page that a scan is on into the slot; false if heap's callback has to be asked.
